@@ -1,0 +1,1 @@
+"""The Hyperliquid protocol: wire types, signing, markets, frames (protocol.md)."""

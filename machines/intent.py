@@ -1,0 +1,291 @@
+"""What a strategy wants done, its life, and how it ended.
+
+An **intent** is one order, one cancel or one modify, as submitted. It is accepted, waits in a queue, travels in a
+post, and ends in exactly one **outcome**. An item of a batch has its own fate: one bad order in a post never hides
+the good ones (finding X4).
+
+The table's two subtle rows: `return_` takes an item whose attempt is proven never to have run back to its queue,
+and `lose` ends an item whose attempt is ambiguous as UNKNOWN: an unknown fate is never reported as a rejection
+(finding X1). UNKNOWN is where settlement takes over (settlement.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum
+from typing import Final, Literal, TypeAlias
+
+from machines.table import Row, StateMachine
+
+Side: TypeAlias = Literal["buy", "sell"]
+Tif: TypeAlias = Literal["Gtc", "Ioc", "Alo"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trigger:
+    """Makes an order wait for a trigger price (protocol.md §6).
+
+    Attributes:
+        price: Trigger price in USD.
+        is_market: Whether the triggered order takes any price.
+        kind: Take-profit or stop-loss.
+    """
+
+    price: Decimal | str
+    is_market: bool
+    kind: Literal["tp", "sl"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """An order to be placed.
+
+    Attributes:
+        market: Name as the venue writes it: `BTC`, `PURR/USDC`, `xyz:TSLA`.
+        side: `buy` or `sell`.
+        size: In contracts (base units of the market); positive.
+        price: Limit price in USD; positive.
+        tif: Time in force; ignored when `trigger` is given.
+        reduce_only: May only shrink a position; has its own queue, before new orders.
+        cloid: Client order id, `0x` and 32 hex digits; allotted when None.
+        trigger: Turns the order into a trigger order.
+        flatten: Closes a whole position; at most one per market is under way at a time (finding X9).
+    """
+
+    market: str
+    side: Side
+    size: Decimal | str
+    price: Decimal | str
+    tif: Tif = "Gtc"
+    reduce_only: bool = False
+    cloid: str | None = None
+    trigger: Trigger | None = None
+    flatten: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancel:
+    """A cancel of one order, named by its cloid or by the venue's oid (exactly one of them)."""
+
+    market: str
+    cloid: str | None = None
+    oid: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Modify:
+    """Replaces one order, named by its cloid or oid (exactly one), by another one with a cloid of its own."""
+
+    order: Order
+    cloid: str | None = None
+    oid: int | None = None
+
+
+Request: TypeAlias = Order | Cancel | Modify
+
+
+class ActionKind(Enum):
+    """The L1 action that carries an item; one post carries items of one kind only (finding B1)."""
+
+    ORDER = "order"
+    CANCEL = "cancel"
+    CANCEL_BY_CLOID = "cancelByCloid"
+    MODIFY = "batchModify"
+
+
+class Priority(Enum):
+    """The three queues, first to last (finding B5)."""
+
+    CANCEL = "cancel"
+    REDUCE_ONLY = "reduce_only"
+    NEW_ORDER = "new_order"
+
+
+class Admission(Enum):
+    """The answer to a submit (finding B4). Only the first two mean that the intent was accepted."""
+
+    QUEUED = "queued"
+    QUEUED_DEGRADED = "queued_degraded"
+    """Accepted, but delayed: too many posts are in flight, or there is no connection at the moment."""
+    QUEUE_FULL = "queue_full"
+    INFLIGHT_FULL = "inflight_full"
+    HALTED = "halted"
+    NOT_READY = "not_ready"
+    CLOID_IN_USE = "cloid_in_use"
+    ALREADY_FLATTENING = "already_flattening"
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the executor took the intent and owes it an outcome."""
+        return self in (Admission.QUEUED, Admission.QUEUED_DEGRADED)
+
+
+# --- outcomes: also what the venue says of an item --------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Resting:
+    """The order is on the book, or waits for its trigger (then it has no oid yet)."""
+
+    oid: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """The order traded at once: total size in contracts, average price in USD."""
+
+    oid: int
+    size: str
+    average_price: str
+
+
+@dataclass(frozen=True, slots=True)
+class Canceled:
+    """The cancel was carried out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The venue refused the item; `reason` is its own text (protocol.md §9)."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotExecuted:
+    """The item had no effect and never will; `reason` says where it stopped."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """The item may or may not have been executed; `reason` says what is missing. Never a rejection."""
+
+    reason: str
+
+
+ItemResult: TypeAlias = Resting | Filled | Canceled | Rejected
+Outcome: TypeAlias = ItemResult | NotExecuted | Unknown
+
+
+# --- the life of an intent --------------------------------------------------------------------------------------
+
+
+class IntentState(Enum):
+    """Where an intent is."""
+
+    ACCEPTED = "accepted"
+    QUEUED = "queued"
+    POSTED = "posted"
+    RESTING = "resting"
+    FILLED = "filled"
+    REJECTED = "rejected"
+    CANCELED = "canceled"
+    NOT_EXECUTED = "not_executed"
+    UNKNOWN = "unknown"
+
+
+class IntentEvent(Enum):
+    """What happens to an intent."""
+
+    ENQUEUE = "enqueue"
+    POST = "post"
+    DROP = "drop"
+    REST = "rest"
+    FILL = "fill"
+    REJECT = "reject"
+    CANCEL = "cancel"
+    RETURN = "return_"
+    ABANDON = "abandon"
+    LOSE = "lose"
+
+
+@dataclass(slots=True, eq=False)
+class Intent:
+    """One accepted request on its way.
+
+    Attributes:
+        seq: Its number; the order in which intents were accepted, and their place in their queue.
+        request: What was submitted, with its cloid filled in.
+        cloid: The client order id of the order concerned; None for a cancel or a modify of an oid alone.
+        priority: The queue it belongs to.
+        kind: The action that carries it.
+        alo: Whether it is a post-only order; these are batched apart (protocol.md §4).
+        state: Where it is.
+        outcome: How it ended; None while it has not.
+        outcomes: How many times it was given an outcome; evidence for the invariants, never more than 1.
+        attempts: Ids of the posts that carried it.
+        ambiguous: Whether its last attempt may have been executed without our knowing.
+    """
+
+    seq: int
+    request: Request
+    cloid: str | None
+    priority: Priority
+    kind: ActionKind
+    alo: bool
+    state: IntentState = IntentState.ACCEPTED
+    outcome: Outcome | None = None
+    outcomes: int = 0
+    attempts: tuple[int, ...] = ()
+    ambiguous: bool = False
+
+
+def _carry(intent: Intent, post_id: int) -> None:
+    intent.attempts += (post_id,)
+
+
+def _end(intent: Intent, outcome: Outcome) -> None:
+    intent.outcome = outcome
+    intent.outcomes += 1
+
+
+def _lose(intent: Intent, outcome: Outcome) -> None:
+    intent.ambiguous = True
+    _end(intent, outcome)
+
+
+_S, _E = IntentState, IntentEvent
+INTENT: Final = StateMachine(
+    "intent",
+    IntentState,
+    IntentEvent,
+    initial=_S.ACCEPTED,
+    final=frozenset({_S.RESTING, _S.FILLED, _S.REJECTED, _S.CANCELED, _S.NOT_EXECUTED, _S.UNKNOWN}),
+    table=(
+        Row(_E.ENQUEUE, _S.ACCEPTED, _S.QUEUED, why="admitted to its queue"),
+        Row(_E.POST, _S.QUEUED, _S.POSTED, effect=_carry, why="its frame was handed to the socket"),
+        Row(
+            _E.DROP,
+            _S.QUEUED,
+            _S.NOT_EXECUTED,
+            effect=_end,
+            why="never sent: halted, withdrawn, unsent or shut down",
+        ),
+        Row(_E.REST, _S.POSTED, _S.RESTING, effect=_end, why="on the book"),
+        Row(_E.FILL, _S.POSTED, _S.FILLED, effect=_end, why="traded"),
+        Row(_E.REJECT, _S.POSTED, _S.REJECTED, effect=_end, why="refused by the venue"),
+        Row(_E.CANCEL, _S.POSTED, _S.CANCELED, effect=_end, why="the cancel was carried out"),
+        Row(
+            _E.RETURN, _S.POSTED, _S.QUEUED, why="the venue proved that it did not run it: back to its place"
+        ),
+        Row(
+            _E.ABANDON, _S.POSTED, _S.NOT_EXECUTED, effect=_end, why="the venue proved that it did not run it"
+        ),
+        Row(_E.LOSE, _S.POSTED, _S.UNKNOWN, effect=_lose, why="its attempt may or may not have run"),
+    ),
+)
+
+_ENDING: Final[dict[type[ItemResult], IntentEvent]] = {
+    Resting: _E.REST,
+    Filled: _E.FILL,
+    Rejected: _E.REJECT,
+    Canceled: _E.CANCEL,
+}
+
+
+def ending_of(result: ItemResult) -> IntentEvent:
+    """The event that ends an intent with the venue's answer `result`."""
+    return _ENDING[type(result)]

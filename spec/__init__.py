@@ -1,0 +1,1 @@
+"""What must hold: invariants as predicates over a snapshot of the core."""
