@@ -268,12 +268,8 @@ INTENT: Final = StateMachine(
         Row(_E.FILL, _S.POSTED, _S.FILLED, effect=_end, why="traded"),
         Row(_E.REJECT, _S.POSTED, _S.REJECTED, effect=_end, why="refused by the venue"),
         Row(_E.CANCEL, _S.POSTED, _S.CANCELED, effect=_end, why="the cancel was carried out"),
-        Row(
-            _E.RETURN, _S.POSTED, _S.QUEUED, why="the venue proved that it did not run it: back to its place"
-        ),
-        Row(
-            _E.ABANDON, _S.POSTED, _S.NOT_EXECUTED, effect=_end, why="the venue proved that it did not run it"
-        ),
+        Row(_E.RETURN, _S.POSTED, _S.QUEUED, why="the venue proved that it did not run it: back to its place"),
+        Row(_E.ABANDON, _S.POSTED, _S.NOT_EXECUTED, effect=_end, why="the venue proved that it did not run it"),
         Row(_E.LOSE, _S.POSTED, _S.UNKNOWN, effect=_lose, why="its attempt may or may not have run"),
     ),
 )

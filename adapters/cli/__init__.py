@@ -1,0 +1,21 @@
+"""The command line `hip3`; each module holds one command."""
+
+from __future__ import annotations
+
+import typer
+
+from adapters.cli import venue
+
+app = typer.Typer(
+    name="hip3",
+    help="An order executor for Hyperliquid whose promise is checked: every accepted intent ends in exactly one outcome.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+)
+app.command("venue")(venue.command)
+
+
+def main() -> None:
+    """Entry point of the `hip3` command."""
+    app()
