@@ -92,6 +92,8 @@ class ActionKind(Enum):
     CANCEL = "cancel"
     CANCEL_BY_CLOID = "cancelByCloid"
     MODIFY = "batchModify"
+    NOOP = "noop"
+    """Carries no item: proves the key (machines/session.py)."""
 
 
 class Priority(Enum):
@@ -217,7 +219,6 @@ class Intent:
         outcome: How it ended; None while it has not.
         outcomes: How many times it was given an outcome; evidence for the invariants, never more than 1.
         attempts: Ids of the posts that carried it.
-        ambiguous: Whether its last attempt may have been executed without our knowing.
     """
 
     seq: int
@@ -230,7 +231,6 @@ class Intent:
     outcome: Outcome | None = None
     outcomes: int = 0
     attempts: tuple[int, ...] = ()
-    ambiguous: bool = False
 
 
 def _carry(intent: Intent, post_id: int) -> None:
@@ -242,11 +242,6 @@ def _end(intent: Intent, outcome: Outcome) -> None:
     intent.outcomes += 1
 
 
-def _lose(intent: Intent, outcome: Outcome) -> None:
-    intent.ambiguous = True
-    _end(intent, outcome)
-
-
 _S, _E = IntentState, IntentEvent
 INTENT: Final = StateMachine(
     "intent",
@@ -256,6 +251,7 @@ INTENT: Final = StateMachine(
     final=frozenset({_S.RESTING, _S.FILLED, _S.REJECTED, _S.CANCELED, _S.NOT_EXECUTED, _S.UNKNOWN}),
     table=(
         Row(_E.ENQUEUE, _S.ACCEPTED, _S.QUEUED, why="admitted to its queue"),
+        Row(_E.CANCEL, _S.ACCEPTED, _S.CANCELED, effect=_end, why="a cancel whose target was still queued here"),
         Row(_E.POST, _S.QUEUED, _S.POSTED, effect=_carry, why="its frame was handed to the socket"),
         Row(
             _E.DROP,
@@ -270,7 +266,7 @@ INTENT: Final = StateMachine(
         Row(_E.CANCEL, _S.POSTED, _S.CANCELED, effect=_end, why="the cancel was carried out"),
         Row(_E.RETURN, _S.POSTED, _S.QUEUED, why="the venue proved that it did not run it: back to its place"),
         Row(_E.ABANDON, _S.POSTED, _S.NOT_EXECUTED, effect=_end, why="the venue proved that it did not run it"),
-        Row(_E.LOSE, _S.POSTED, _S.UNKNOWN, effect=_lose, why="its attempt may or may not have run"),
+        Row(_E.LOSE, _S.POSTED, _S.UNKNOWN, effect=_end, why="its attempt may or may not have run"),
     ),
 )
 

@@ -1,0 +1,255 @@
+"""What the core is told (events), and what it asks its shell to do (effects): both plain data.
+
+A run is a sequence of (event, effects); recorded, it can be replayed (design.md, One owner). Every event that a
+connection causes carries its epoch, so that what a dead connection still says is recognised as late.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from machines.intent import Admission, Intent, Request
+from machines.nonce import Drift
+from machines.post import PostRequest
+from machines.reply import PostReply
+
+# ---------------------------------------------------------------------------------------------- from the owner
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """The strategy wants this done; prices, sizes and names were checked already."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class StopTripped:
+    """The operator, or the watch over the invariants, stops new orders."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopReset:
+    """The operator lets new orders pass again."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DrainStarted:
+    """Shut down: accept nothing more, send what closes risk, wait for open posts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The connection is closed for good; what is still open ends now."""
+
+
+# ---------------------------------------------------------------------------------------------- from the clock
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time to send: at most one post follows (finding B1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimePassed:
+    """The next deadline may have come."""
+
+
+# --------------------------------------------------------- from the hand-over, in the same step as its `Transmit`
+
+
+@dataclass(frozen=True, slots=True)
+class PostWritten:
+    """The frame of the post in hand was handed to the open socket of connection `epoch`."""
+
+    post_id: int
+    signed_nonce: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendRefused:
+    """The hand-over failed before any byte: the frame is certainly not out."""
+
+    post_id: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SendBroken:
+    """The hand-over failed later: the frame may be out (finding X1)."""
+
+    post_id: int
+    signed_nonce: int
+    epoch: int
+    reason: str
+
+
+# ----------------------------------------------------------------------------------------- from the connection
+
+
+@dataclass(frozen=True, slots=True)
+class MessageWritten:
+    """A message that is no post (ping, subscription) was written; it counts toward the message rate."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectStarted:
+    """A connection attempt begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionOpened:
+    """The attempt succeeded: a new epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLost:
+    """The connection, or the attempt, is gone."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyReceived:
+    """A reply to a post arrived on connection `epoch`."""
+
+    epoch: int
+    post_id: int
+    reply: PostReply
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorReceived:
+    """An error frame arrived; `post_id` is the post that it names, or None (finding X5)."""
+
+    epoch: int
+    message: str
+    post_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderClosed:
+    """The order stream says that the order `cloid` is on the book no more."""
+
+    cloid: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTimeLearned:
+    """The server's time, in unix ms."""
+
+    server_time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class MarketsLoaded:
+    """The markets are known."""
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetReported:
+    """The address's action budget, as the venue counts it (protocol.md §3)."""
+
+    used: int
+    cap: int
+
+
+Event: TypeAlias = (
+    Submit
+    | StopTripped
+    | StopReset
+    | DrainStarted
+    | Closed
+    | Tick
+    | TimePassed
+    | PostWritten
+    | SendRefused
+    | SendBroken
+    | MessageWritten
+    | ConnectStarted
+    | ConnectionOpened
+    | ConnectionLost
+    | ReplyReceived
+    | ErrorReceived
+    | OrderClosed
+    | ServerTimeLearned
+    | MarketsLoaded
+    | BudgetReported
+)
+
+
+# ---------------------------------------------------------------------------------------------------- effects
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """The answer to a submit.
+
+    Attributes:
+        admission: Whether and how the intent was accepted.
+        intent: The intent: the accepted one; the running one for ALREADY_FLATTENING; else None.
+    """
+
+    admission: Admission
+    intent: Intent | None
+
+
+@dataclass(frozen=True, slots=True)
+class Transmit:
+    """Sign, journal and write this post now, and report the hand-over before anything else."""
+
+    post: PostRequest
+
+
+@dataclass(frozen=True, slots=True)
+class PostEnded:
+    """A post ended; its state says how."""
+
+    post: PostRequest
+
+
+@dataclass(frozen=True, slots=True)
+class IntentEnded:
+    """An intent got its outcome: tell its owner, once."""
+
+    intent: Intent
+
+
+@dataclass(frozen=True, slots=True)
+class StrayReply:
+    """A reply for no open post: late, repeated or unknown. It changed nothing."""
+
+    epoch: int
+    post_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Halted:
+    """The hard stop tripped just now."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DriftSeen:
+    """A sync found the local clock more than 2 s (WARN) or 5 s (ERROR) off."""
+
+    drift: Drift
+    offset_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRefused:
+    """The venue does not accept this signer; no order will pass."""
+
+    reason: str
+
+
+Effect: TypeAlias = Admitted | Transmit | PostEnded | IntentEnded | StrayReply | Halted | DriftSeen | KeyRefused

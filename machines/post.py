@@ -1,0 +1,266 @@
+"""The life of a post, and the register of posts in flight.
+
+A **post** is one signed L1 action on the wire: one nonce, one signature, one inflight slot (finding B1). It is made
+when a batch is taken from the queues (QUEUED, "in hand"), and within the same step of the executor either
+
+* its frame is handed to an open socket: SENT. Registered, slot taken, deadline set, all in that one transition
+  (finding P1); or
+* the hand-over is refused before any byte left: UNSENT. It never held a slot.
+
+A sent post ends exactly once: ACKED (the venue took the action), FAILED (it answered with an error), TIMED_OUT, or
+DISCONNECTED (its connection broke, or its hand-over broke off midway). Each of these four transitions gives the slot
+back; no other code does (findings P3, D1). Later replies to it find no open post and change nothing (finding P2).
+
+Posts are found by **post id**, because the venue echoes nothing else (finding P4, protocol.md §2), and only for the
+connection that carried them. Ids count up and never repeat. All posts have the same timeout, so the order of sending
+is the order of deadlines: the first open post is always the next to time out, whatever else is queued (finding P6).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from machines.errors import InvalidSetting, SignedNonceMismatch, StepOrderError
+from machines.inflight import InflightTracker
+from machines.intent import ActionKind, Intent, Priority
+from machines.table import Row, StateMachine
+
+TIMEOUT_MS: Final = 5_000
+TIMEOUT_RANGE_MS: Final = (3_000, 5_000)
+"""How long a post may wait for its reply (finding P6)."""
+
+
+class PostState(Enum):
+    """Where a post is."""
+
+    QUEUED = "queued"
+    SENT = "sent"
+    ACKED = "acked"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    DISCONNECTED = "disconnected"
+    UNSENT = "unsent"
+
+
+class PostEvent(Enum):
+    """What happens to a post."""
+
+    SEND = "send"
+    REFUSE = "refuse"
+    ACK = "ack"
+    FAIL = "fail"
+    TIME_OUT = "time_out"
+    DISCONNECT = "disconnect"
+
+
+@dataclass(slots=True, eq=False)
+class PostRequest:
+    """One post.
+
+    Attributes:
+        post_id: The correlation key on the wire.
+        nonce: The nonce allotted to it.
+        kind: The action that it carries.
+        priority: The queue that its items came from; None for a noop.
+        items: The intents that it carries, in request order.
+        previous_nonce: The nonce of the post prepared before it; evidence for the invariants.
+        server_time_ms: The server's approximate time when the nonce was allotted, in unix ms; evidence too.
+        state: Where it is.
+        epoch: The connection that carried it; 0 until sent.
+        deadline_ms: When it times out, in monotonic ms; 0 until sent.
+        signed_nonce: The nonce that was signed; None until sent.
+        slots_taken: How often it took an inflight slot; evidence, never more than 1.
+        slots_returned: How often it gave one back; evidence, never more than `slots_taken`.
+        completions: How often it ended; evidence, never more than 1.
+        unclear: Whether it ended with a reply that does not tell if the action ran (settlement.md, rules 5 to 8).
+    """
+
+    post_id: int
+    nonce: int
+    kind: ActionKind
+    priority: Priority | None
+    items: tuple[Intent, ...]
+    previous_nonce: int
+    server_time_ms: int
+    state: PostState = PostState.QUEUED
+    epoch: int = 0
+    deadline_ms: int = 0
+    signed_nonce: int | None = None
+    slots_taken: int = 0
+    slots_returned: int = 0
+    completions: int = 0
+    unclear: bool = False
+
+    @property
+    def ambiguous(self) -> bool:
+        """Whether it ended without telling if its action ran: the fate of its items is Unknown (finding X1)."""
+        return self.unclear or self.state in (PostState.TIMED_OUT, PostState.DISCONNECTED)
+
+
+def _register(post: PostRequest, inflight: InflightTracker, signed_nonce: int, epoch: int, deadline_ms: int) -> None:
+    if signed_nonce != post.nonce:
+        raise SignedNonceMismatch(f"post {post.post_id} was allotted nonce {post.nonce}, {signed_nonce} was signed")
+    inflight.acquire()
+    post.slots_taken += 1
+    post.signed_nonce = signed_nonce
+    post.epoch = epoch
+    post.deadline_ms = deadline_ms
+
+
+def _complete(post: PostRequest, inflight: InflightTracker, unclear: bool = False) -> None:
+    inflight.release()
+    post.slots_returned += 1
+    post.completions += 1
+    post.unclear = unclear
+
+
+def _complete_unsent(post: PostRequest) -> None:
+    post.completions += 1
+
+
+_S, _E = PostState, PostEvent
+POST: Final = StateMachine(
+    "post",
+    PostState,
+    PostEvent,
+    initial=_S.QUEUED,
+    final=frozenset({_S.ACKED, _S.FAILED, _S.TIMED_OUT, _S.DISCONNECTED, _S.UNSENT}),
+    table=(
+        Row(_E.SEND, _S.QUEUED, _S.SENT, effect=_register, why="handed to an open socket: slot taken"),
+        Row(_E.REFUSE, _S.QUEUED, _S.UNSENT, effect=_complete_unsent, why="refused before any byte: no slot was taken"),
+        Row(_E.ACK, _S.SENT, _S.ACKED, effect=_complete, why="the venue took the action: slot back"),
+        Row(_E.FAIL, _S.SENT, _S.FAILED, effect=_complete, why="the venue answered with an error: slot back"),
+        Row(_E.TIME_OUT, _S.SENT, _S.TIMED_OUT, effect=_complete, why="no reply in time: slot back, fate unknown"),
+        Row(_E.DISCONNECT, _S.SENT, _S.DISCONNECTED, effect=_complete, why="connection lost: slot back, fate unknown"),
+    ),
+)
+
+
+class PostRequestManager:
+    """All open posts by id, and the one in hand.
+
+    Attributes:
+        inflight: The slots; taken and given back by the post's own transitions only.
+        timeout_ms: How long a sent post may wait for its reply.
+        in_hand: The post whose frame is being handed to the socket; None between steps.
+        items_in_flight: How many items the open posts carry.
+    """
+
+    __slots__ = ("_last_nonce", "_next_id", "_open", "in_hand", "inflight", "items_in_flight", "timeout_ms")
+
+    def __init__(self, inflight: InflightTracker, timeout_ms: int = TIMEOUT_MS, last_id: int = 0) -> None:
+        """Begin with ids above `last_id`, the highest ever used.
+
+        Raises:
+            InvalidSetting: `timeout_ms` is outside 3 to 5 s.
+        """
+        low, high = TIMEOUT_RANGE_MS
+        if not low <= timeout_ms <= high:
+            raise InvalidSetting(f"post timeout must be {low} to {high} ms, got {timeout_ms}")
+        self.inflight = inflight
+        self.timeout_ms = timeout_ms
+        self.in_hand: PostRequest | None = None
+        self.items_in_flight = 0
+        self._next_id = last_id + 1
+        self._last_nonce = 0
+        self._open: dict[int, PostRequest] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    @property
+    def next_deadline_ms(self) -> int | None:
+        """When the next open post times out, in monotonic ms; None with no post open."""
+        for post in self._open.values():
+            return post.deadline_ms
+        return None
+
+    def prepare(
+        self, kind: ActionKind, priority: Priority | None, items: tuple[Intent, ...], nonce: int, server_time_ms: int
+    ) -> PostRequest:
+        """Make a post and take it in hand: not registered, no slot, until its frame is handed over.
+
+        Raises:
+            StepOrderError: Another post is in hand.
+        """
+        if self.in_hand is not None:
+            raise StepOrderError(f"post {self.in_hand.post_id} is still in hand")
+        post = PostRequest(self._next_id, nonce, kind, priority, items, self._last_nonce, server_time_ms)
+        self._next_id += 1
+        self._last_nonce = nonce
+        self.in_hand = post
+        return post
+
+    def sent(self, post_id: int, signed_nonce: int, epoch: int, now: int) -> PostRequest:
+        """The post in hand was handed to the socket at monotonic ms `now`: register it and take its slot.
+
+        Raises:
+            StepOrderError: Post `post_id` is not the one in hand.
+            SignedNonceMismatch: Another nonce than its own was signed.
+            IllegalEvent: No slot is free. In all three cases nothing changed.
+        """
+        post = self._take_in_hand(post_id)
+        POST.step(
+            post,
+            _E.SEND,
+            inflight=self.inflight,
+            signed_nonce=signed_nonce,
+            epoch=epoch,
+            deadline_ms=now + self.timeout_ms,
+        )
+        self.in_hand = None
+        self._open[post_id] = post
+        self.items_in_flight += len(post.items)
+        return post
+
+    def refused(self, post_id: int) -> PostRequest:
+        """The hand-over of the post in hand was refused before any byte left.
+
+        Raises:
+            StepOrderError: Post `post_id` is not the one in hand; nothing changed.
+        """
+        post = self._take_in_hand(post_id)
+        POST.step(post, _E.REFUSE)
+        self.in_hand = None
+        return post
+
+    def find(self, post_id: int, epoch: int) -> PostRequest | None:
+        """The open post `post_id` of connection `epoch`; None for ended, unknown or foreign ones."""
+        post = self._open.get(post_id)
+        return post if post is not None and post.epoch == epoch else None
+
+    def end(self, post: PostRequest, event: PostEvent, *, unclear: bool = False) -> None:
+        """End an open post; its slot is given back by the transition itself.
+
+        Raises:
+            IllegalEvent: The post is not open; nothing changed.
+        """
+        POST.step(post, event, inflight=self.inflight, unclear=unclear)
+        del self._open[post.post_id]
+        self.items_in_flight -= len(post.items)
+
+    def expire(self, now: int) -> list[PostRequest]:
+        """End all posts whose deadline has passed at monotonic ms `now`, oldest first."""
+        due = []
+        for post in self._open.values():
+            if post.deadline_ms > now:
+                break
+            due.append(post)
+        for post in due:
+            self.end(post, _E.TIME_OUT)
+        return due
+
+    def disconnect(self) -> list[PostRequest]:
+        """End all open posts, because their connection is gone; each is returned once, oldest first."""
+        lost = list(self._open.values())
+        for post in lost:
+            self.end(post, _E.DISCONNECT)
+        return lost
+
+    def _take_in_hand(self, post_id: int) -> PostRequest:
+        if self.in_hand is None or self.in_hand.post_id != post_id:
+            held = None if self.in_hand is None else self.in_hand.post_id
+            raise StepOrderError(f"post {post_id} was reported as handed over, in hand is {held}")
+        return self.in_hand

@@ -1,0 +1,74 @@
+"""What a reply proves about the items of a post.
+
+Three answers, and the whole safety of the executor hangs on telling them apart (settlement.md, rules 5 to 8):
+
+* `Answered`: the venue says what became of each item. One error may stand for the whole batch (finding X4).
+* `NeverRan`: the venue turned the post away at its gate; its action had no effect and never will.
+* `Unclear`: the reply proves nothing. `duplicate nonce` and `nonce too low` say that the nonce is spent, perhaps by
+  this very order in a frame delivered twice; an unknown error text may stand for a reply lost behind a gateway.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from machines.intent import ActionKind, Canceled, Filled, ItemResult, Rejected, Resting
+from machines.reply import Accepted, GatewayError, PostReply, Refused, Unreadable
+
+PROOFS_OF_REFUSAL: Final = ("429", "too many pending post requests")
+"""Beginnings of the error texts that prove that a post never ran (settlement.md, rule 8; texts protocol.md §2)."""
+SPENT_NONCE: Final = ("Invalid nonce: duplicate nonce", "Invalid nonce: nonce too low")
+"""Beginnings of the refusals that only say that the nonce is spent (protocol.md §4)."""
+
+_CANCELS: Final = (ActionKind.CANCEL, ActionKind.CANCEL_BY_CLOID)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Each item's result, in request order."""
+
+    results: tuple[ItemResult, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NeverRan:
+    """Proof that the action had no effect and never will."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """No proof of anything."""
+
+    reason: str
+
+
+Verdict: TypeAlias = Answered | NeverRan | Unclear
+
+
+def verdict_on(reply: PostReply, kind: ActionKind, items: int) -> Verdict:
+    """What `reply` proves for a post of `kind` with `items` items."""
+    match reply:
+        case Accepted(results):
+            return _on_results(results, kind, items)
+        case Refused(reason):
+            if reason.startswith(SPENT_NONCE):
+                return Unclear(reason)
+            return Answered((Rejected(reason),) * items)
+        case GatewayError(reason):
+            return NeverRan(reason) if reason.startswith(PROOFS_OF_REFUSAL) else Unclear(reason)
+        case Unreadable(detail):
+            return Unclear(f"unreadable reply: {detail}")
+
+
+def _on_results(results: tuple[ItemResult, ...], kind: ActionKind, items: int) -> Verdict:
+    if len(results) == 1 and items > 1 and isinstance(results[0], Rejected):
+        return Answered(results * items)
+    if len(results) != items:
+        return Unclear(f"the reply has {len(results)} statuses for {items} items")
+    expected = (Canceled, Rejected) if kind in _CANCELS else (Resting, Filled, Rejected)
+    if not all(isinstance(result, expected) for result in results):
+        return Unclear(f"the reply has statuses that do not fit a {kind.value} action")
+    return Answered(results)
