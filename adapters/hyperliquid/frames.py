@@ -1,0 +1,289 @@
+"""What we receive: every frame of the WebSocket as one of a few types (protocol.md §1, §2, §8).
+
+`parse_frame` never raises: a frame that makes no sense is a `Malformed`, and a reply that names its post but says
+nothing readable is that post's `Unreadable`, which the executor settles like a lost reply. The machines see
+`machines.reply` and `machines.intent` only; the venue's words for them are translated here and nowhere else.
+
+A frame is read in steps, each typed, and what the next step reads is left unparsed until then (`msgspec.Raw`). So, in
+a frame that is JSON at all, a fault in the content of a reply does not hide its id.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, TypeAlias
+
+import msgspec
+
+from adapters.hyperliquid.records import OrderUpdate, UserFill
+from machines.intent import Canceled, Filled, ItemResult, Rejected, Resting
+from machines.reply import Accepted, GatewayError, PostReply, Refused, Unreadable
+
+GREETING: Final = "Websocket connection established."
+"""What the server may say first; not JSON (protocol.md §1)."""
+
+_DETAIL_LENGTH: Final = 200
+"""A detail ends in a log line; the frame that caused it may be megabytes."""
+_REFUSED_POST: Final = re.compile(r"too many pending post requests id=([0-9]{1,18})")
+
+
+@dataclass(frozen=True, slots=True)
+class PostReplyFrame:
+    """The reply to an action post."""
+
+    post_id: int
+    reply: PostReply
+
+
+@dataclass(frozen=True, slots=True)
+class InfoReplyFrame:
+    """The reply to an info post; `data` is its content as plain JSON values."""
+
+    post_id: int
+    data: Any
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorFrame:
+    """An error that is no reply; `post_id` is set only where the message names the post that was refused."""
+
+    message: str
+    post_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """The answer to a ping."""
+
+
+@dataclass(frozen=True, slots=True)
+class Established:
+    """The server's greeting."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionAck:
+    """A stream was started or ended; `kind` is its type, such as `orderUpdates`, or None where the reply has none."""
+
+    kind: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderUpdates:
+    """Orders that changed their state."""
+
+    updates: tuple[OrderUpdate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UserFills:
+    """Trades; those of a snapshot are old ones, no new events."""
+
+    is_snapshot: bool
+    fills: tuple[UserFill, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OtherChannel:
+    """A frame of a channel that the executor does not read: market data, or one that is new."""
+
+    channel: str
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """A frame that can't be read; `detail` says where reading stopped."""
+
+    detail: str
+
+
+Frame: TypeAlias = (
+    PostReplyFrame
+    | InfoReplyFrame
+    | ErrorFrame
+    | Pong
+    | Established
+    | SubscriptionAck
+    | OrderUpdates
+    | UserFills
+    | OtherChannel
+    | Malformed
+)
+
+
+def parse_frame(text: str | bytes) -> Frame:
+    """Read one frame; never raises.
+
+    Args:
+        text: The whole text message, as str or as UTF-8.
+    """
+    if text in (GREETING, GREETING.encode()):
+        return Established()
+    try:
+        envelope = _ENVELOPE.decode(text)
+        return _READERS.get(envelope.channel, _other)(envelope)
+    except _UNREADABLE as error:
+        return Malformed(_detail(error))
+
+
+# --- the steps --------------------------------------------------------------------------------------------------
+
+# ValueError covers the decoder's own errors, broken UTF-8 and numbers too long to read; nesting ends in RecursionError.
+_UNREADABLE: Final = (ValueError, RecursionError)
+
+# A number as the venue writes it. Filled keeps its text.
+_Number: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,40}(\.[0-9]{1,40})?\Z")]
+
+
+class _Envelope(msgspec.Struct):
+    channel: str
+    data: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Post(msgspec.Struct):
+    id: int
+    response: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Response(msgspec.Struct):
+    type: str
+    payload: msgspec.Raw
+
+
+class _InfoPayload(msgspec.Struct):
+    data: Any
+
+
+class _ActionPayload(msgspec.Struct):
+    status: str
+    response: msgspec.Raw
+
+
+class _Resting(msgspec.Struct):
+    oid: int
+
+
+class _Filled(msgspec.Struct):
+    oid: int
+    size: _Number = msgspec.field(name="totalSz")
+    average_price: _Number = msgspec.field(name="avgPx")
+
+
+class _Status(msgspec.Struct):
+    resting: _Resting | None = None
+    filled: _Filled | None = None
+    error: str | None = None
+
+
+class _Statuses(msgspec.Struct):
+    statuses: list[str | _Status]
+
+
+class _Ok(msgspec.Struct):
+    type: str
+    data: _Statuses | None = None
+
+
+class _Subscription(msgspec.Struct):
+    type: str | None = None
+
+
+class _Ack(msgspec.Struct):
+    subscription: _Subscription | None = None
+
+
+class _Fills(msgspec.Struct):
+    fills: tuple[UserFill, ...]
+    is_snapshot: bool = msgspec.field(name="isSnapshot", default=False)
+
+
+_ENVELOPE: Final = msgspec.json.Decoder(_Envelope)
+_POST: Final = msgspec.json.Decoder(_Post)
+_RESPONSE: Final = msgspec.json.Decoder(_Response)
+_INFO: Final = msgspec.json.Decoder(_InfoPayload)
+_ACTION: Final = msgspec.json.Decoder(_ActionPayload)
+_OK: Final = msgspec.json.Decoder(_Ok)
+_TEXT: Final = msgspec.json.Decoder(str)
+_ACK: Final = msgspec.json.Decoder(_Ack | None)
+_UPDATES: Final = msgspec.json.Decoder(tuple[OrderUpdate, ...])
+_FILLS: Final = msgspec.json.Decoder(_Fills)
+
+
+def _post(envelope: _Envelope) -> Frame:
+    post = _POST.decode(envelope.data)
+    try:
+        response = _RESPONSE.decode(post.response)
+        if response.type == "info":
+            return InfoReplyFrame(post.id, _INFO.decode(response.payload).data)
+        return PostReplyFrame(post.id, _reply(response))
+    except _UNREADABLE as error:
+        return PostReplyFrame(post.id, Unreadable(_detail(error)))
+
+
+def _reply(response: _Response) -> PostReply:
+    if response.type == "error":
+        return GatewayError(_TEXT.decode(response.payload))
+    if response.type != "action":
+        raise ValueError(f"response type {response.type!r} is not known")
+    payload = _ACTION.decode(response.payload)
+    if payload.status == "err":
+        return Refused(_TEXT.decode(payload.response))
+    if payload.status != "ok":
+        raise ValueError(f"status {payload.status!r} is not known")
+    ok = _OK.decode(payload.response)
+    if ok.data is not None:
+        return Accepted(tuple(map(_item, ok.data.statuses)))
+    if ok.type != "default":
+        raise ValueError(f"a response of type {ok.type!r} has no statuses")
+    return Accepted(())
+
+
+def _item(status: str | _Status) -> ItemResult:
+    match status:
+        case "success":
+            return Canceled()
+        case "waitingForFill" | "waitingForTrigger":
+            return Resting(None)
+        case _Status(resting=_Resting(oid=oid), filled=None, error=None):
+            return Resting(oid)
+        case _Status(resting=None, filled=_Filled() as filled, error=None):
+            return Filled(filled.oid, filled.size, filled.average_price)
+        case _Status(resting=None, filled=None, error=str(reason)):
+            return Rejected(reason)
+    raise ValueError(f"item status {status!r} is not known")
+
+
+def _error(envelope: _Envelope) -> Frame:
+    message = _TEXT.decode(envelope.data)
+    # The whole message must match: `Error parsing JSON … {echo}` repeats what we sent, and that may say anything.
+    refused = _REFUSED_POST.fullmatch(message)
+    return ErrorFrame(message, int(refused[1]) if refused else None)
+
+
+def _acknowledgement(envelope: _Envelope) -> Frame:
+    ack = _ACK.decode(envelope.data)
+    return SubscriptionAck(ack.subscription.type if ack is not None and ack.subscription is not None else None)
+
+
+def _fills(envelope: _Envelope) -> Frame:
+    content = _FILLS.decode(envelope.data)
+    return UserFills(content.is_snapshot, content.fills)
+
+
+def _other(envelope: _Envelope) -> Frame:
+    return OtherChannel(envelope.channel)
+
+
+def _detail(error: Exception) -> str:
+    return str(error)[:_DETAIL_LENGTH]
+
+
+_READERS: Final = {
+    "post": _post,
+    "error": _error,
+    "pong": lambda _: Pong(),
+    "subscriptionResponse": _acknowledgement,
+    "orderUpdates": lambda envelope: OrderUpdates(_UPDATES.decode(envelope.data)),
+    "userFills": _fills,
+}
