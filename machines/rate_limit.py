@@ -35,11 +35,16 @@ class MessageRate:
         self._sent: deque[int] = deque()
         self._blocked_until = 0
 
-    def allows(self, now: int) -> bool:
-        """Whether one more message may be sent at `now`."""
+    def wait_ms(self, now: int) -> int:
+        """How long after `now` one more message may be sent, in ms; 0 means at once."""
         while self._sent and self._sent[0] <= now - MINUTE_MS:
             self._sent.popleft()
-        return len(self._sent) < self.limit and now >= self._blocked_until
+        free_at = self._sent[0] + MINUTE_MS if len(self._sent) >= self.limit else now
+        return max(free_at, self._blocked_until, now) - now
+
+    def allows(self, now: int) -> bool:
+        """Whether one more message may be sent at `now`."""
+        return self.wait_ms(now) == 0
 
     def record(self, now: int) -> None:
         """Count a message sent at `now`."""

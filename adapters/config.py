@@ -1,0 +1,173 @@
+"""The configuration of a live executor: one TOML file, checked whole before anything starts.
+
+Every key is listed below with its meaning and unit; an unknown key, a wrong type or an impossible value is refused
+with its place in the file and what was expected. The file holds no secret: it says where the key is.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from adapters.hyperliquid.signing import Network, Signer
+from adapters.keys import key_from_env, key_from_file
+from machines.batch import QueueLimits
+from machines.errors import InvalidSetting
+from machines.executor import CoreSettings
+from machines.inflight import HIGH_WATERMARK, VENUE_LIMIT
+from machines.post import TIMEOUT_MS
+from machines.rate_limit import MESSAGES_PER_MINUTE
+
+_ENDPOINTS: Final[dict[Network, tuple[str, str]]] = {
+    "mainnet": ("wss://api.hyperliquid.xyz/ws", "https://api.hyperliquid.xyz"),
+    "testnet": ("wss://api.hyperliquid-testnet.xyz/ws", "https://api.hyperliquid-testnet.xyz"),
+}
+"""The venue's own addresses (protocol.md §1)."""
+_ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}")
+
+Positive = Annotated[int, Meta(ge=1)]
+Address = Annotated[str, Meta(pattern=f"^{_ADDRESS.pattern}$")]
+
+
+class ConfigError(Exception):
+    """The configuration can't be used; the message names the file, the key, and what was expected."""
+
+
+class KeySource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where the signing key is; exactly one of the two.
+
+    Attributes:
+        env: Name of an environment variable.
+        file: Path of a file with mode 0600.
+    """
+
+    env: str | None = None
+    file: str | None = None
+
+    def load(self) -> Signer:
+        """Read the key.
+
+        Raises:
+            KeyUnusable: It is missing, malformed, or readable by others.
+            ConfigError: Not exactly one source is given.
+        """
+        if self.env is not None and self.file is None:
+            return key_from_env(self.env)
+        if self.file is not None and self.env is None:
+            return key_from_file(Path(self.file).expanduser())
+        raise ConfigError("[key]: give exactly one of `env` (a variable's name) and `file` (a path)")
+
+
+class Queues(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Sizes of the queues, and of a batch, in items (finding B3)."""
+
+    cancel: Positive = 200
+    reduce_only: Positive = 500
+    new_order: Positive = 1_000
+    batch: Positive = 50
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything that can be set.
+
+    Attributes:
+        network: Which signatures the venue expects: `mainnet`, `testnet`, or `local` for the local venue.
+        account: The account that trades (master or sub-account); queries ask for it, never for the API wallet.
+        key: Where the key of the signer, usually an API wallet, is.
+        ws_url: WebSocket address; the network's own by default.
+        http_url: HTTP address, without path; the network's own by default.
+        vault_address: The vault or sub-account on whose behalf the signer acts; none by default.
+        tick_ms: Least time between two posts, ms; 0 sends as fast as posts are answered.
+        post_timeout_ms: How long a post may wait for its reply, 3 000 to 5 000 ms.
+        inflight_limit: The most posts in flight; the venue allows 100 an IP address.
+        high_watermark: Posts in flight from which new orders wait.
+        messages_per_minute: The most messages in any 60 s; the venue allows 2 000 an IP address.
+        rejections_to_halt: Posts rejected in a row, for reasons that are not benign, that trip the hard stop.
+        queues: Sizes of queues and batches.
+        slippage: The most that a flattening order may give up against the mid price, as a fraction of it.
+        silence_ms: A connection on which nothing arrives for this long is replaced; asked for life at half of it.
+        drain_ms: How long a shutdown waits for queued cancels and reduce-only orders and for open posts.
+    """
+
+    network: Literal["mainnet", "testnet", "local"]
+    account: Address
+    key: KeySource
+    ws_url: str | None = None
+    http_url: str | None = None
+    vault_address: Address | None = None
+    tick_ms: Annotated[int, Meta(ge=0, le=10_000)] = 100
+    post_timeout_ms: int = TIMEOUT_MS
+    inflight_limit: int = VENUE_LIMIT
+    high_watermark: int = HIGH_WATERMARK
+    messages_per_minute: Positive = MESSAGES_PER_MINUTE
+    rejections_to_halt: Positive = 5
+    queues: Queues = Queues()
+    slippage: Annotated[str, Meta(pattern=r"^0?\.[0-9]+$")] = "0.05"
+    silence_ms: Annotated[int, Meta(ge=1_000, le=60_000)] = 30_000
+    drain_ms: Annotated[int, Meta(ge=0)] = 10_000
+
+    def __post_init__(self) -> None:
+        self.core_settings()
+        if self.network == "local" and (self.ws_url is None or self.http_url is None):
+            raise ConfigError('network = "local" needs `ws_url` and `http_url`; `hip3 venue` prints both')
+        try:
+            Decimal(self.slippage)
+        except InvalidOperation:
+            raise ConfigError(f'slippage: expected a fraction such as "0.05", got {self.slippage!r}') from None
+
+    def core_settings(self) -> CoreSettings:
+        """The part that the core wants.
+
+        Raises:
+            ConfigError: Values that do not fit together.
+        """
+        try:
+            return CoreSettings(
+                inflight_limit=self.inflight_limit,
+                high_watermark=self.high_watermark,
+                post_timeout_ms=self.post_timeout_ms,
+                messages_per_minute=self.messages_per_minute,
+                rejections_to_halt=self.rejections_to_halt,
+                queues=QueueLimits(**msgspec.structs.asdict(self.queues)),
+            )
+        except InvalidSetting as error:
+            raise ConfigError(str(error)) from None
+
+    @property
+    def endpoints(self) -> tuple[str, str]:
+        """The WebSocket and the HTTP address."""
+        ws_url, http_url = _ENDPOINTS.get(self.network, ("", ""))
+        return self.ws_url or ws_url, self.http_url or http_url
+
+
+def load_config(path: Path) -> Config:
+    """Read and check a configuration file.
+
+    Raises:
+        ConfigError: It can't be read, is no TOML, or holds a wrong key or value.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is no TOML: {error}") from None
+    try:
+        return msgspec.convert(raw, Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path}: {_readable(str(error))}") from None
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _readable(message: str) -> str:
+    """msgspec's sentence with the key's path first: `queues.cancel: expected …`."""
+    text, _, place = message.partition(" - at `$")
+    key = place.rstrip("`").lstrip(".")
+    return f"{key}: {text}" if key else text

@@ -1,0 +1,180 @@
+"""The WebSocket: one connection at a time, replaced when it breaks, written to in one synchronous step.
+
+`run` connects, reads, and connects again with exponential backoff and full jitter, within the venue's 30 new
+connections a minute (protocol.md §3). What happens is told to a `Listener`, in order, on the event loop's thread.
+
+`write` hands a frame to the operating system's socket without awaiting, so that "register, take the slot, write" is
+one step for the executor (design.md, Sending). It tells apart the two ways to fail: `NotWritten` (certainly nothing
+left) and `WriteBroken` (a part may have left). Compression is off: frames are small, and it would delay each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import suppress
+from typing import Final, Protocol
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidState, WebSocketException
+from websockets.protocol import State
+
+from machines.clock import Clock
+from machines.rate_limit import MessageRate
+
+CONNECTIONS_PER_MINUTE: Final = 30
+"""New connections that the venue allows an IP address (protocol.md §3)."""
+BACKOFF_MS: Final = 250
+BACKOFF_CAP_MS: Final = 10_000
+OPEN_TIMEOUT_S: Final = 10
+MAX_FRAME_BYTES: Final = 16 * 1024 * 1024
+"""The largest frame taken: a full snapshot of a busy account's fills is a few hundred KiB."""
+MAX_FRAMES_QUEUED: Final = 4_096
+"""Frames read ahead of the executor; the socket itself is not read beyond, so memory stays bounded."""
+
+
+class TransportError(Exception):
+    """Base of what `write` raises."""
+
+
+class NotWritten(TransportError):
+    """Refused before any byte left: there is no open connection, or it does not take more at the moment."""
+
+
+class WriteBroken(TransportError):
+    """It failed midway: the frame, or a part of it, may have left."""
+
+
+class Listener(Protocol):
+    """Who is told what happens to the connection."""
+
+    def on_connecting(self) -> None:
+        """An attempt begins."""
+
+    def on_open(self) -> None:
+        """The connection is open."""
+
+    def on_frame(self, frame: bytes) -> None:
+        """A frame arrived."""
+
+    def on_lost(self, reason: str, retry_ms: int) -> None:
+        """The connection, or the attempt, is gone; the next attempt follows after `retry_ms`."""
+
+
+class Transport:
+    """Keeps one connection to `url` and tells its listener.
+
+    Attributes:
+        url: The WebSocket address.
+    """
+
+    def __init__(self, url: str, listener: Listener, clock: Clock, silence_ms: int, jitter: random.Random) -> None:
+        """Prepare; nothing is opened before `run`."""
+        self.url = url
+        self._listener = listener
+        self._clock = clock
+        self._silence_ms = silence_ms
+        self._jitter = jitter
+        self._connection: ClientConnection | None = None
+        self._heard_ms = 0
+        self._attempts = MessageRate(CONNECTIONS_PER_MINUTE)
+
+    async def run(self) -> None:
+        """Stay connected until cancelled."""
+        failures = 0
+        while True:
+            await asyncio.sleep(self._attempts.wait_ms(self._clock.monotonic_ms()) / 1_000)
+            self._attempts.record(self._clock.monotonic_ms())
+            self._listener.on_connecting()
+            opened = False
+            try:
+                async with connect(
+                    self.url,
+                    compression=None,
+                    ping_interval=None,
+                    open_timeout=OPEN_TIMEOUT_S,
+                    close_timeout=1,
+                    max_size=MAX_FRAME_BYTES,
+                    max_queue=MAX_FRAMES_QUEUED,
+                ) as connection:
+                    opened = True
+                    failures = 0
+                    await self._serve(connection)
+                    reason = "closed by the venue"
+            except (OSError, WebSocketException, TimeoutError) as error:
+                reason = _describe(error)
+            failures += not opened
+            retry_ms = self._jitter.randint(0, min(BACKOFF_CAP_MS, BACKOFF_MS << min(failures, 10)))
+            self._listener.on_lost(reason, retry_ms)
+            await asyncio.sleep(retry_ms / 1_000)
+
+    @property
+    def writable(self) -> bool:
+        """Whether a frame would go straight to the operating system, neither refused nor held back (finding X6)."""
+        connection = self._connection
+        return (
+            connection is not None
+            and connection.state is State.OPEN
+            and connection.transport.get_write_buffer_size() == 0
+        )
+
+    @property
+    def silent_ms(self) -> int:
+        """How long nothing has arrived on the open connection, ms."""
+        return self._clock.monotonic_ms() - self._heard_ms
+
+    def write(self, frame: str) -> None:
+        """Hand a text frame to the socket, now.
+
+        Raises:
+            NotWritten: Certainly nothing left.
+            WriteBroken: A part may have left.
+        """
+        connection = self._connection
+        if connection is None or not self.writable:
+            raise NotWritten("the connection is not open" if connection is None else "the socket takes no more now")
+        try:
+            connection.protocol.send_text(frame.encode())
+        except (InvalidState, ConnectionClosed) as error:
+            raise NotWritten(_describe(error)) from None
+        try:
+            for chunk in connection.protocol.data_to_send():
+                connection.transport.write(chunk)
+        except (OSError, RuntimeError) as error:
+            raise WriteBroken(_describe(error)) from None
+        if connection.transport.is_closing():
+            raise WriteBroken("the connection broke while writing")
+
+    def abort(self) -> None:
+        """Drop the connection at once; `run` opens the next one."""
+        if self._connection is not None:
+            self._connection.transport.abort()
+
+    async def _serve(self, connection: ClientConnection) -> None:
+        self._connection = connection
+        self._heard_ms = self._clock.monotonic_ms()
+        self._listener.on_open()
+        self._watch_silence(connection)
+        try:
+            with suppress(ConnectionClosed):
+                while True:
+                    frame = await connection.recv(decode=False)
+                    self._heard_ms = self._clock.monotonic_ms()
+                    self._listener.on_frame(frame)
+        finally:
+            self._connection = None
+
+    def _watch_silence(self, connection: ClientConnection) -> None:
+        """Recycle a connection on which nothing at all arrives (design.md, Quarantine)."""
+        if self._connection is not connection:
+            return
+        left_ms = self._silence_ms - self.silent_ms
+        if left_ms <= 0:
+            self.abort()
+        else:
+            asyncio.get_running_loop().call_later(left_ms / 1_000, self._watch_silence, connection)
+
+
+def _describe(error: Exception) -> str:
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
