@@ -92,6 +92,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         queues: Sizes of queues and batches.
         slippage: The most that a flattening order may give up against the mid price, as a fraction of it.
         silence_ms: A connection on which nothing arrives for this long is replaced; asked for life at half of it.
+        control_socket: Path of a Unix socket to take commands on; none by default: standard input is read.
         drain_ms: How long a shutdown waits for queued cancels and reduce-only orders and for open posts.
     """
 
@@ -110,6 +111,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     queues: Queues = Queues()
     slippage: Annotated[str, Meta(pattern=r"^0?\.[0-9]+$")] = "0.05"
     silence_ms: Annotated[int, Meta(ge=1_000, le=60_000)] = 30_000
+    control_socket: str | None = None
     drain_ms: Annotated[int, Meta(ge=0)] = 10_000
 
     def __post_init__(self) -> None:

@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Final, Protocol
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidState, WebSocketException
+from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.protocol import State
 
 from machines.clock import Clock
@@ -127,16 +127,13 @@ class Transport:
         """Hand a text frame to the socket, now.
 
         Raises:
-            NotWritten: Certainly nothing left.
+            NotWritten: Certainly nothing left: there is no open connection.
             WriteBroken: A part may have left.
         """
         connection = self._connection
-        if connection is None or not self.writable:
-            raise NotWritten("the connection is not open" if connection is None else "the socket takes no more now")
-        try:
-            connection.protocol.send_text(frame.encode())
-        except (InvalidState, ConnectionClosed) as error:
-            raise NotWritten(_describe(error)) from None
+        if connection is None or connection.state is not State.OPEN or connection.transport.is_closing():
+            raise NotWritten("the connection is not open")
+        connection.protocol.send_text(frame.encode())
         try:
             for chunk in connection.protocol.data_to_send():
                 connection.transport.write(chunk)

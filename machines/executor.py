@@ -191,13 +191,18 @@ class ExecutorCore:
         return not len(self.posts) and self.posts.in_hand is None and not any(map(self.scheduler.queued, PRIORITIES))
 
     @property
+    def wants_tick(self) -> bool:
+        """Whether a tick would have something to look at: waiting items, or a key to prove."""
+        return any(map(self.scheduler.queued, PRIORITIES)) or self._key_wanted()
+
+    @property
     def new_orders_pass(self) -> bool:
         """Whether session, hard stop and clock let new orders through."""
         return self.session.ready and not self.hard_stop.tripped and self.nonces.drift is not Drift.ERROR
 
-    def open_order(self, cloid: str) -> Intent | None:
-        """The order or modify that uses `cloid` and may still be open; None if there is none."""
-        return self._open_cloids.get(cloid)
+    def resting_cloids(self) -> list[str]:
+        """The cloids of orders that rest on the book, as far as replies and the order stream tell."""
+        return [cloid for cloid, intent in self._open_cloids.items() if intent.state is IntentState.RESTING]
 
     def snapshot(self, posts: Sequence[PostRequest] | None = None, intents: Sequence[Intent] | None = None) -> Snapshot:
         """What holds now, over the posts and intents named; over those that the last step moved by default."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from adapters.cli import venue
+from adapters.cli import diagram, run, venue
 
 app = typer.Typer(
     name="hip3",
@@ -13,7 +13,9 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
 )
+app.command("run")(run.command)
 app.command("venue")(venue.command)
+app.command("diagram")(diagram.command)
 
 
 def main() -> None:

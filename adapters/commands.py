@@ -1,0 +1,214 @@
+"""Commands to a running executor, and its answers: one JSON object a line, in either direction.
+
+A strategy in any language, or an operator, writes lines such as
+
+    {"op": "order", "ref": "a1", "market": "BTC", "side": "buy", "size": "0.01", "price": "50000", "tif": "Ioc"}
+    {"op": "cancel", "ref": "a2", "market": "BTC", "cloid": "0x…"}
+    {"op": "flatten"}
+
+and reads, for each, one line with the admission or the error at once, and one with the outcome once it is certain; both
+carry the `ref`. A line that makes no sense is answered with what is wrong, and changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+
+from adapters.executor import Executor
+from adapters.hyperliquid.info import VenueError
+from adapters.hyperliquid.markets import BadRequest
+from adapters.ticket import Ticket
+from machines.errors import IllegalEvent
+from machines.intent import (
+    Cancel,
+    Canceled,
+    Filled,
+    Modify,
+    NotExecuted,
+    Order,
+    Outcome,
+    Rejected,
+    Resting,
+    Side,
+    Tif,
+    Trigger,
+    Unknown,
+)
+
+Answer: TypeAlias = Callable[[dict[str, Any]], None]
+
+OUTCOME_NAMES: Final[dict[type[Outcome], str]] = {
+    Resting: "resting",
+    Filled: "filled",
+    Canceled: "canceled",
+    Rejected: "rejected",
+    NotExecuted: "not_executed",
+    Unknown: "unknown",
+}
+"""The outcomes as people and programs read them."""
+
+
+class _Command(msgspec.Struct, tag_field="op", forbid_unknown_fields=True, kw_only=True):
+    ref: str | None = None
+
+
+class TriggerTerms(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """When a trigger order becomes active."""
+
+    price: str
+    is_market: bool
+    kind: Literal["tp", "sl"]
+
+
+class OrderTerms(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """An order's terms; the fields of `machines.intent.Order`."""
+
+    market: str
+    side: Side
+    size: str
+    price: str
+    tif: Tif = "Gtc"
+    reduce_only: bool = False
+    cloid: str | None = None
+    trigger: TriggerTerms | None = None
+
+    def order(self) -> Order:
+        """The order."""
+        terms = msgspec.structs.asdict(self)
+        trigger = None if self.trigger is None else Trigger(**msgspec.structs.asdict(self.trigger))
+        return Order(**{name: terms[name] for name in OrderTerms.__struct_fields__} | {"trigger": trigger})
+
+
+class PlaceOrder(OrderTerms, _Command, tag="order"):
+    """Place an order."""
+
+
+class CancelOrder(_Command, tag="cancel"):
+    """Cancel an order by cloid or oid."""
+
+    market: str
+    cloid: str | None = None
+    oid: int | None = None
+
+
+class ModifyOrder(_Command, tag="modify"):
+    """Replace an order, named by cloid or oid."""
+
+    order: OrderTerms
+    cloid: str | None = None
+    oid: int | None = None
+
+
+class Flatten(_Command, tag="flatten"):
+    """Close the position in one market, or all."""
+
+    market: str | None = None
+
+
+class Halt(_Command, tag="halt"):
+    """Trip the hard stop."""
+
+    reason: str
+
+
+class Reset(_Command, tag="reset"):
+    """Reset the hard stop."""
+
+    reason: str
+
+
+class Status(_Command, tag="status"):
+    """Ask how the executor is."""
+
+
+Command: TypeAlias = PlaceOrder | CancelOrder | ModifyOrder | Flatten | Halt | Reset | Status
+_DECODER = msgspec.json.Decoder(Command)
+
+
+class CommandSession:
+    """Carries out the commands of one peer, and answers it.
+
+    Attributes:
+        waiting: Outcomes that the peer is still to be told.
+    """
+
+    def __init__(self, executor: Executor, answer: Answer) -> None:
+        """Command `executor`; give every answer to `answer`."""
+        self.waiting: set[asyncio.Task[None]] = set()
+        self._executor = executor
+        self._answer = answer
+
+    async def serve(self, lines: AsyncIterator[bytes]) -> None:
+        """Carry out each line; returns at the end of input, when all outcomes have been told."""
+        async for line in lines:
+            if line.strip():
+                await self.take(line)
+        if self.waiting:
+            await asyncio.wait(self.waiting)
+
+    async def take(self, line: bytes) -> None:
+        """Carry out one line."""
+        try:
+            command = _DECODER.decode(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            self._answer({"error": "MalformedCommand", "message": f"{error}"})
+            return
+        try:
+            await self._carry_out(command)
+        except (BadRequest, IllegalEvent, VenueError) as error:
+            self._answer({"ref": command.ref, "error": type(error).__name__, "message": str(error)})
+
+    async def _carry_out(self, command: Command) -> None:
+        executor = self._executor
+        match command:
+            case PlaceOrder():
+                self._track(command.ref, executor.submit(command.order()))
+            case CancelOrder(market=market, cloid=cloid, oid=oid):
+                self._track(command.ref, executor.submit(Cancel(market=market, cloid=cloid, oid=oid)))
+            case ModifyOrder(order=terms, cloid=cloid, oid=oid):
+                self._track(command.ref, executor.submit(Modify(order=terms.order(), cloid=cloid, oid=oid)))
+            case Flatten(market=market):
+                tickets = await executor.flatten(market)
+                self._answer({"ref": command.ref, "flattening": len(tickets)})
+                for ticket in tickets:
+                    self._track(command.ref, ticket)
+            case Halt(reason=reason):
+                executor.halt(reason)
+                self._answer(self._status(command.ref))
+            case Reset(reason=reason):
+                executor.reset(reason)
+                self._answer(self._status(command.ref))
+            case Status():
+                self._answer(self._status(command.ref))
+
+    def _track(self, ref: str | None, ticket: Ticket) -> None:
+        self._answer({"ref": ref, "admission": ticket.admission.value, "cloid": ticket.cloid})
+        task = asyncio.ensure_future(self._tell(ref, ticket))
+        self.waiting.add(task)
+        task.add_done_callback(self.waiting.discard)
+
+    async def _tell(self, ref: str | None, ticket: Ticket) -> None:
+        outcome = await ticket
+        self._answer({"ref": ref, "cloid": ticket.cloid, **describe(outcome)})
+
+    def _status(self, ref: str | None) -> dict[str, Any]:
+        core = self._executor.core
+        return {
+            "ref": ref,
+            "session": core.session.state.value,
+            "halted": core.hard_stop.reason,
+            "inflight": core.inflight.count,
+            "queued": {priority.value: core.scheduler.queued(priority) for priority in core.scheduler.outstanding},
+            "accepted": core.accepted,
+            "ended": core.ended,
+            "invariant_violations": self._executor.driver.monitor.violated,
+        }
+
+
+def describe(outcome: Outcome) -> dict[str, Any]:
+    """An outcome as JSON: `outcome` names it, its other fields follow."""
+    return {"outcome": OUTCOME_NAMES[type(outcome)], **msgspec.to_builtins(outcome)}

@@ -1,0 +1,286 @@
+"""Drives the core: feeds it events in one order, and does what it asks for.
+
+**One owner.** `dispatch` is the one place from which the core is driven. It runs on the event loop's thread, to
+completion: an event that comes up while another one is handled waits its turn. So there are no locks, and a submit
+has its admission when `dispatch` returns.
+
+**One place sends.** `_hand_over` is the only code that signs and writes a post (finding B7), and it does so inside the
+step that asked for it: sign, write, report, and only then the next event. What fails before the write is
+`SendRefused`; what fails in it is `SendBroken`, and the connection is dropped.
+
+**When it ticks.** At least `tick_ms` lie between two posts. An idle executor sends the first intent at once, after
+the submits that belong to the same turn of the event loop, so that they travel together (design.md, Tick).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from random import Random
+from typing import Final, Protocol
+
+import structlog
+
+from adapters.config import Config
+from adapters.hyperliquid.markets import Markets
+from adapters.hyperliquid.signing import Signer
+from adapters.hyperliquid.wire import action_of, ping_frame, post_frame
+from adapters.monitor import Monitor
+from adapters.transport import NotWritten, Transport, WriteBroken
+from machines import events as ev
+from machines.clock import Clock
+from machines.errors import IllegalEvent
+from machines.executor import ExecutorCore
+from machines.post import PostRequest
+from machines.session import SessionState
+
+POLL_MS: Final = 100
+"""How often a tick is tried again while nothing may be sent."""
+
+log = structlog.get_logger("hip3.driver")
+
+
+class ExecutorFailed(Exception):
+    """The executor met a fault of its own and stopped; what it had open is not certain."""
+
+
+class Owner(Protocol):
+    """Who is told what the core does."""
+
+    def on_effect(self, effect: ev.Effect) -> None:
+        """The core reports something; transmissions are not reported here."""
+
+    def on_session(self, state: SessionState) -> None:
+        """The connection moved to another state."""
+
+    def on_frame(self, frame: bytes) -> None:
+        """A frame arrived."""
+
+    def on_fault(self, fault: ExecutorFailed) -> None:
+        """The core refused an event that it must not refuse; nothing more will happen."""
+
+
+class Driver:
+    """The core with its clock, key and socket.
+
+    Attributes:
+        core: The machines.
+        monitor: The watch over the invariants.
+        transport: The connection.
+        markets: The venue's markets; none until the owner has loaded them.
+        fault: Why the driver stopped; None while it works.
+    """
+
+    def __init__(
+        self, core: ExecutorCore, signer: Signer, config: Config, clock: Clock, owner: Owner, jitter: Random
+    ) -> None:
+        """Prepare; nothing happens before the first event."""
+        self.core = core
+        self.monitor = Monitor()
+        self.transport = Transport(config.endpoints[0], self, clock, config.silence_ms, jitter)
+        self.markets = Markets(())
+        self.fault: ExecutorFailed | None = None
+        self._signer = signer
+        self._config = config
+        self._clock = clock
+        self._owner = owner
+        self._inbox: deque[ev.Event] = deque()
+        self._busy = False
+        self._state = core.session.state
+        self._tick: asyncio.Handle | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._life: asyncio.TimerHandle | None = None
+        self._sent_ms = clock.monotonic_ms() - config.tick_ms
+        self._blocked = False
+
+    def dispatch(self, event: ev.Event) -> None:
+        """Give the core an event, and do all that follows from it.
+
+        Raises:
+            IllegalEvent: The event is not allowed now (a reset of an armed hard stop); nothing changed.
+            ExecutorFailed: The driver has met a fault of its own, now or before, and stopped.
+        """
+        if self.fault is not None:
+            raise self.fault
+        self._inbox.append(event)
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            while self._inbox:
+                self._step(self._inbox.popleft())
+        except IllegalEvent:
+            raise
+        except Exception as error:
+            raise self._fail(error) from error
+        finally:
+            self._busy = False
+        self._arm_tick()
+        self._arm_deadline()
+
+    def drive(self, event: ev.Event) -> None:
+        """`dispatch` for events that nobody waits for: whatever is wrong with them is a fault of our own."""
+        try:
+            self.dispatch(event)
+        except ExecutorFailed:
+            return
+        except IllegalEvent as error:
+            self._fail(error)
+
+    def write_auxiliary(self, frame: str) -> None:
+        """Write a frame that is no post: a ping or a subscription.
+
+        One that can't be written is dropped with a log line: its connection is about to be replaced, and the next
+        one gets its own.
+        """
+        try:
+            self.transport.write(frame)
+        except NotWritten as error:
+            log.info("auxiliary_frame_not_written", reason=str(error))
+            return
+        except WriteBroken as error:
+            log.info("auxiliary_frame_broken", reason=str(error))
+            self.transport.abort()
+        self.drive(ev.MessageWritten())
+
+    def stop(self) -> None:
+        """Cancel all timers."""
+        for handle in (self._tick, self._deadline, self._life):
+            if handle is not None:
+                handle.cancel()
+
+    def _fail(self, error: Exception) -> ExecutorFailed:
+        log.critical("executor_failed", error=f"{type(error).__name__}: {error}", exc_info=error)
+        self.fault = ExecutorFailed(f"the executor stopped on a fault of its own: {type(error).__name__}: {error}")
+        self.stop()
+        self.transport.abort()
+        self._owner.on_fault(self.fault)
+        return self.fault
+
+    # ----------------------------------------------------------------------------------------------- the transport
+
+    def on_connecting(self) -> None:
+        """An attempt to connect begins."""
+        if not self.core.session.ending:
+            self.drive(ev.ConnectStarted())
+
+    def on_open(self) -> None:
+        """The connection is open."""
+        self.drive(ev.ConnectionOpened())
+        self._keep_alive()
+
+    def on_frame(self, frame: bytes) -> None:
+        """A frame arrived."""
+        self._owner.on_frame(frame)
+
+    def on_lost(self, reason: str, retry_ms: int) -> None:
+        """The connection, or the attempt, is gone."""
+        log.warning("connection_lost", reason=reason, retry_ms=retry_ms, url=self.transport.url)
+        if self._life is not None:
+            self._life.cancel()
+        if self.core.session.state is not SessionState.CLOSED:
+            self.drive(ev.ConnectionLost(reason))
+
+    def _keep_alive(self) -> None:
+        """Ask for life often enough that a silent connection is noticed, and the venue keeps it (protocol.md §1)."""
+        half_s = self._config.silence_ms / 2_000
+        self._life = asyncio.get_running_loop().call_later(half_s, self._ask_for_life)
+
+    def _ask_for_life(self) -> None:
+        self.write_auxiliary(ping_frame())
+        self._keep_alive()
+
+    # --------------------------------------------------------------------------------------------------- the steps
+
+    def _step(self, event: ev.Event) -> None:
+        effects = self.core.handle(event)
+        self._watch()
+        if self._blocked and not isinstance(event, ev.Submit | ev.Tick):
+            self._unblock()
+        self._perform(effects)
+
+    def _perform(self, effects: Sequence[ev.Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, ev.Transmit):
+                self._report(self._hand_over(effect.post))
+            else:
+                self._owner.on_effect(effect)
+        if self.core.session.state is not self._state:
+            self._state = self.core.session.state
+            self._owner.on_session(self._state)
+
+    def _report(self, event: ev.PostWritten | ev.SendRefused | ev.SendBroken) -> None:
+        """Tell the core how the hand-over went, before anything else."""
+        effects = self.core.handle(event)
+        self._watch()
+        if isinstance(event, ev.PostWritten):
+            self._sent_ms = self._clock.monotonic_ms()
+            self._blocked = False
+        else:
+            log.warning("hand_over_failed", how=type(event).__name__, post_id=event.post_id, reason=event.reason)
+        self._perform(effects)
+        if isinstance(event, ev.SendBroken):
+            self.transport.abort()
+
+    def _watch(self) -> None:
+        violation = self.monitor.check(self.core.snapshot())
+        if violation is not None:
+            log.critical("invariant_violated", invariant=violation.invariant.id, detail=violation.detail)
+            self._inbox.append(ev.StopTripped(f"invariant violated: {violation}"))
+
+    def _hand_over(self, post: PostRequest) -> ev.PostWritten | ev.SendRefused | ev.SendBroken:
+        try:
+            frame = self._frame_of(post)
+        except Exception as error:  # whatever it was: no byte has left, the items are safe
+            return ev.SendRefused(post.post_id, f"{type(error).__name__}: {error}")
+        epoch = self.core.session.epoch
+        try:
+            self.transport.write(frame)
+        except NotWritten as error:
+            return ev.SendRefused(post.post_id, str(error))
+        except WriteBroken as error:
+            return ev.SendBroken(post.post_id, post.nonce, epoch, str(error))
+        return ev.PostWritten(post.post_id, post.nonce, epoch)
+
+    def _frame_of(self, post: PostRequest) -> str:
+        config = self._config
+        action = action_of(post.kind, [item.request for item in post.items], self.markets)
+        signature = self._signer.sign(action, post.nonce, network=config.network, vault_address=config.vault_address)
+        return post_frame(post.post_id, action, post.nonce, signature, vault_address=config.vault_address)
+
+    # -------------------------------------------------------------------------------------------------- the timers
+
+    def _arm_tick(self) -> None:
+        if self._tick is not None or not self.core.wants_tick:
+            return
+        wait_ms = self._sent_ms + self._config.tick_ms - self._clock.monotonic_ms()
+        if self._blocked:
+            wait_ms = max(wait_ms, POLL_MS)
+        loop = asyncio.get_running_loop()
+        self._tick = loop.call_later(wait_ms / 1_000, self._on_tick) if wait_ms > 0 else loop.call_soon(self._on_tick)
+
+    def _on_tick(self) -> None:
+        self._tick = None
+        self._blocked = True  # until this tick sends something, or something changes
+        if self.transport.writable:
+            self.drive(ev.Tick())
+        else:
+            self._arm_tick()
+
+    def _unblock(self) -> None:
+        """Something changed that may let a post pass: do not wait for the poll."""
+        self._blocked = False
+        if self._tick is not None:
+            self._tick.cancel()
+            self._tick = None
+
+    def _arm_deadline(self) -> None:
+        deadline = self.core.posts.next_deadline_ms
+        if self._deadline is None and deadline is not None:
+            wait_s = max(0, deadline - self._clock.monotonic_ms()) / 1_000
+            self._deadline = asyncio.get_running_loop().call_later(wait_s, self._on_deadline)
+
+    def _on_deadline(self) -> None:
+        self._deadline = None
+        self.drive(ev.TimePassed())

@@ -1,0 +1,375 @@
+"""The live executor, as a strategy uses it.
+
+    async with Executor.open(config) as executor:
+        ticket = executor.submit(Order(market="BTC", side="buy", size="0.01", price="50000"))
+        outcome = await ticket
+
+The machines decide, the driver does (adapters/driver.py); here are the tickets, the events and the shutdown. Everything
+runs on one event loop; call it from there only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TypeAlias
+
+import aiohttp
+import structlog
+
+from adapters.clock import SystemClock
+from adapters.config import Config
+from adapters.driver import Driver, ExecutorFailed
+from adapters.feed import Feed, Subscription
+from adapters.flatten import flattening_orders
+from adapters.hyperliquid.info import InfoClient, VenueUnreachable
+from adapters.hyperliquid.markets import Markets
+from adapters.hyperliquid.records import OrderUpdate, UserFill
+from adapters.hyperliquid.signing import Signer
+from adapters.hyperliquid.wire import subscribe_frame
+from adapters.reception import Reception
+from adapters.synchroniser import Synchroniser
+from adapters.ticket import Ticket
+from machines import events as ev
+from machines.clock import Clock
+from machines.executor import ExecutorCore
+from machines.intent import Admission, Intent, NotExecuted, Outcome, Request, Unknown
+from machines.post import PostState
+from machines.session import SessionState
+
+log = structlog.get_logger("hip3.executor")
+
+
+class KeyNotAccepted(Exception):
+    """The venue does not accept this signer; the message is the venue's, with what to check."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionChanged:
+    """The connection moved to another state; `epoch` counts the connections opened."""
+
+    state: SessionState
+    epoch: int
+
+
+ExecutorEvent: TypeAlias = (
+    ev.IntentEnded
+    | ev.PostEnded
+    | ev.StrayReply
+    | ev.Halted
+    | ev.DriftSeen
+    | ev.KeyRefused
+    | SessionChanged
+    | OrderUpdate
+    | UserFill
+)
+"""What `Executor.events` yields."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloseReport:
+    """What a shutdown could not finish.
+
+    Attributes:
+        not_executed: Intents that were never sent.
+        unknown: Intents that were sent and whose fate is not known.
+    """
+
+    not_executed: tuple[Intent, ...]
+    unknown: tuple[Intent, ...]
+
+    @property
+    def clean(self) -> bool:
+        """Whether everything that was accepted had ended on its own."""
+        return not self.not_executed and not self.unknown
+
+
+class Executor:
+    """Places, cancels and flattens orders; every accepted intent ends in exactly one outcome.
+
+    Attributes:
+        config: Its settings.
+        core: The machines; to be read, never driven from outside.
+        driver: What drives them.
+        reception: What was read from the socket, and what of it made no sense.
+        outcomes: Intents ended, by type of outcome.
+        endings: Posts ended, by state.
+        strays: Replies that found no open post: late, repeated or unknown.
+    """
+
+    def __init__(self, config: Config, signer: Signer, *, clock: Clock | None = None) -> None:
+        """Prepare; nothing is opened before `start`."""
+        self.config = config
+        self.outcomes: Counter[type[Outcome]] = Counter()
+        self.endings: Counter[PostState] = Counter()
+        self.strays = 0
+        self._clock = clock or SystemClock()
+        self.core = ExecutorCore(self._clock, config.core_settings(), run_id=secrets.randbits(64))
+        self.driver = Driver(self.core, signer, config, self._clock, self, random.SystemRandom())
+        self._signer = signer
+        self._feed: Feed[ExecutorEvent] = Feed()
+        self.reception = Reception(self.driver.drive, self._feed.publish)
+        self._open: dict[int, tuple[Ticket, asyncio.Future[Outcome]]] = {}
+        self._answer: Ticket | None = None
+        self._ready = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._faulted = asyncio.Event()
+        self._refusal: str | None = None
+        self._closing: list[Intent] | None = None
+        self._session: aiohttp.ClientSession | None = None
+        self._synchroniser: Synchroniser | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._synchronising: asyncio.Task[None] | None = None
+
+    # ----------------------------------------------------------------------------------------------- for the owner
+
+    @staticmethod
+    @asynccontextmanager
+    async def open(config: Config, *, ready_s: float | None = 30.0) -> AsyncIterator[Executor]:
+        """Start an executor, wait until new orders pass, and shut it down in the end.
+
+        Args:
+            config: Settings; the key is read from where they say.
+            ready_s: How long to wait, in seconds; None waits for ever.
+
+        Raises:
+            KeyUnusable: There is no usable key (adapters/keys.py).
+            KeyNotAccepted: The venue does not know the signer on this network.
+            VenueUnreachable: Not ready within `ready_s`.
+        """
+        executor = Executor(config, config.key.load())
+        executor.start()
+        try:
+            await executor.wait_ready(ready_s)
+            yield executor
+        finally:
+            await executor.close()
+
+    def start(self) -> None:
+        """Begin to connect."""
+        self._session = aiohttp.ClientSession()
+        self._synchroniser = Synchroniser(
+            InfoClient(self.config.endpoints[1], self._session),
+            self.config.account,
+            self._clock,
+            self.core,
+            self.driver.drive,
+            self._keep_markets,
+        )
+        self._connecting = asyncio.create_task(self.driver.transport.run(), name="hip3 transport")
+
+    async def wait_ready(self, timeout_s: float | None = None) -> None:
+        """Wait until new orders pass.
+
+        Raises:
+            KeyNotAccepted: The venue does not know the signer on this network.
+            VenueUnreachable: Not ready within `timeout_s` seconds.
+            ExecutorFailed: The executor met a fault of its own.
+        """
+        try:
+            await asyncio.wait_for(self._ready.wait(), timeout_s)
+        except TimeoutError:
+            raise VenueUnreachable(
+                f"not ready after {timeout_s} s: the session to {self.driver.transport.url} is "
+                f"{self.core.session.state.value}; check the address and the network, and the log for what failed"
+            ) from None
+        if self.driver.fault is not None:
+            raise self.driver.fault
+        if self._refusal is not None:
+            raise KeyNotAccepted(
+                f"the venue refused the signer {self._signer.address}: {self._refusal} Check that the key is that of "
+                f"{self.config.account} or of an API wallet of it, and that it belongs to network "
+                f"{self.config.network!r}."
+            )
+
+    async def wait_fault(self) -> None:
+        """Wait for a fault of the executor's own; returns only by raising it.
+
+        Raises:
+            ExecutorFailed: The fault.
+        """
+        await self._faulted.wait()
+        if self.driver.fault is not None:
+            raise self.driver.fault
+
+    def submit(self, request: Request) -> Ticket:
+        """Submit an order, a cancel or a modify; the ticket has its admission at once, and its outcome when it ends.
+
+        Raises:
+            BadRequest: Unknown market, illegal tick or lot, too small a value, malformed cloid (one subclass each);
+                nothing was submitted.
+            ExecutorFailed: The executor met a fault of its own and stopped.
+        """
+        if not self.core.session.markets_loaded:
+            return self._refused(Admission.NOT_READY)
+        self.driver.dispatch(ev.Submit(self.driver.markets.checked(request)))
+        if self._answer is None:
+            raise ExecutorFailed("a submit was not answered: it came from within the executor's own step")
+        ticket, self._answer = self._answer, None
+        return ticket
+
+    async def flatten(self, market: str | None = None) -> list[Ticket]:
+        """Close one position, or all of them in every dex, with reduce-only IOC orders inside the slippage bound.
+
+        A position that is being closed already is not closed twice: its ticket has the admission ALREADY_FLATTENING
+        and the outcome of the order that is under way (finding X9).
+
+        Raises:
+            UnknownMarket: There is no such market.
+            VenueUnreachable: Positions or prices can't be read, or the markets are not known yet; nothing was
+                submitted.
+        """
+        if self._synchroniser is None or not self.core.session.markets_loaded:
+            raise VenueUnreachable("positions can't be flattened before the venue's markets are known")
+        orders = await flattening_orders(
+            self._synchroniser.info, self.config.account, self.driver.markets, Decimal(self.config.slippage), market
+        )
+        return [self.submit(order) for order in orders]
+
+    def events(self) -> Subscription[ExecutorEvent]:
+        """What happens from now on, in order; a reader that falls far behind gets `FeedLagged`."""
+        return self._feed.subscribe()
+
+    def halt(self, reason: str) -> None:
+        """Trip the hard stop: queued new orders end, cancels and reduce-only orders go on."""
+        self.driver.dispatch(ev.StopTripped(f"operator: {reason}"))
+
+    def reset(self, reason: str) -> None:
+        """Let new orders pass again after a hard stop.
+
+        Raises:
+            IllegalEvent: The hard stop is not tripped.
+        """
+        self.driver.dispatch(ev.StopReset(reason))
+
+    async def close(self) -> CloseReport:
+        """Shut down: nothing new, queued cancels and reduce-only orders sent, open posts awaited, up to `drain_ms`.
+
+        Returns:
+            What could not be finished.
+        """
+        if self._closing is not None:
+            return _report(self._closing)
+        self._closing = []
+        if self.driver.fault is None:
+            await self._drain()
+        self.driver.stop()
+        tasks = [task for task in (self._connecting, self._synchronising) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._session is not None:
+            await self._session.close()
+        self._feed.close()
+        return _report(self._closing)
+
+    async def _drain(self) -> None:
+        self.driver.drive(ev.DrainStarted())
+        if not self.core.idle:
+            try:
+                await asyncio.wait_for(self._idle.wait(), self.config.drain_ms / 1_000)
+            except TimeoutError:
+                log.warning("drain_timed_out", open_posts=len(self.core.posts))
+        if self.core.session.state is not SessionState.CLOSED:
+            self.driver.drive(ev.Closed())
+
+    # ---------------------------------------------------------------------------------------------- for the driver
+
+    def on_effect(self, effect: ev.Effect) -> None:
+        """The core reports something: count it, answer its owner, tell the readers."""
+        match effect:
+            case ev.Admitted(admission, intent):
+                self._answer = self._ticket(admission, intent)
+                return
+            case ev.IntentEnded(intent):
+                self._on_ended(intent)
+            case ev.PostEnded(post):
+                self.endings[post.state] += 1
+            case ev.StrayReply():
+                self.strays += 1
+            case ev.Halted(reason):
+                log.error("halted", reason=reason)
+            case ev.DriftSeen(drift, offset_ms):
+                log.warning("clock_drift", drift=drift.value, offset_ms=offset_ms)
+            case ev.KeyRefused(reason):
+                log.error("key_refused", signer=self._signer.address, reason=reason)
+                self._refusal = reason
+                self._ready.set()
+            case ev.Transmit():
+                return
+        self._feed.publish(effect)
+        if self._closing is not None and self.core.idle:
+            self._idle.set()
+
+    def on_session(self, state: SessionState) -> None:
+        """The connection moved to another state: subscribe and synchronise while there is one."""
+        log.info("session", state=state.value, epoch=self.core.session.epoch)
+        self._feed.publish(SessionChanged(state, self.core.session.epoch))
+        if state is SessionState.SYNCING and self._synchroniser is not None:
+            for kind in ("orderUpdates", "userFills"):
+                self.driver.write_auxiliary(subscribe_frame({"type": kind, "user": self.config.account}))
+            self._synchronising = asyncio.create_task(self._synchroniser.run(), name="hip3 synchroniser")
+        elif state is SessionState.READY:
+            self._ready.set()
+        elif state in (SessionState.DISCONNECTED, SessionState.CLOSED):
+            if self._synchronising is not None:
+                self._synchronising.cancel()
+            if state is SessionState.CLOSED and self._connecting is not None:
+                self._connecting.cancel()
+            else:
+                self._ready.clear()
+            self._idle.set()
+
+    def on_frame(self, frame: bytes) -> None:
+        """A frame arrived."""
+        self.reception.receive(frame, self.core.session.epoch)
+
+    def on_fault(self, fault: ExecutorFailed) -> None:
+        """Nothing more will happen: whoever waits learns it."""
+        for _, future in self._open.values():
+            future.set_exception(fault)
+        self._open.clear()
+        self._faulted.set()
+        self._ready.set()
+        self._idle.set()
+
+    def _keep_markets(self, markets: Markets) -> None:
+        self.driver.markets = markets
+
+    def _on_ended(self, intent: Intent) -> None:
+        outcome = intent.outcome
+        entry = self._open.pop(intent.seq, None)
+        if outcome is None or entry is None:
+            raise ExecutorFailed(f"intent {intent.seq} ended without an outcome, or twice")
+        self.outcomes[type(outcome)] += 1
+        entry[1].set_result(outcome)
+        if self._closing is not None:
+            self._closing.append(intent)
+
+    def _ticket(self, admission: Admission, intent: Intent | None) -> Ticket:
+        if intent is None:
+            return self._refused(admission)
+        if admission is Admission.ALREADY_FLATTENING:
+            return self._open[intent.seq][0].also(admission)
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        ticket = Ticket(admission, intent.cloid, future)
+        self._open[intent.seq] = (ticket, future)
+        return ticket
+
+    def _refused(self, admission: Admission) -> Ticket:
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        future.set_result(NotExecuted(f"not accepted: {admission.value}"))
+        return Ticket(admission, None, future)
+
+
+def _report(ended: list[Intent]) -> CloseReport:
+    return CloseReport(
+        tuple(intent for intent in ended if isinstance(intent.outcome, NotExecuted)),
+        tuple(intent for intent in ended if isinstance(intent.outcome, Unknown)),
+    )

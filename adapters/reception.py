@@ -1,0 +1,97 @@
+"""What arrives on the socket: frames as events for the core and news for the owner's readers.
+
+Nothing that a peer sends raises from here: what makes no sense is counted and logged, a bounded number of times.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from adapters.hyperliquid.frames import (
+    ErrorFrame,
+    Malformed,
+    OrderUpdates,
+    OtherChannel,
+    PostReplyFrame,
+    UserFills,
+    parse_frame,
+)
+from adapters.hyperliquid.records import OrderUpdate, UserFill
+from machines import events as ev
+
+OPEN_STATUSES: Final = ("open", "triggered")
+"""Order statuses with which an order is still on the book; with any other it has ended (protocol.md §8)."""
+TIDS_KEPT: Final = 20_000
+"""Trades remembered to recognise a fill that is seen twice: a snapshot holds at most 2 000."""
+_LOGGED_EACH: Final = 10
+"""Log lines for each kind of frame that makes no sense; the counters go on."""
+
+log = structlog.get_logger("hip3.reception")
+
+
+class Reception:
+    """Reads frames.
+
+    Attributes:
+        malformed: Frames that could not be read.
+        unread_channels: Frames of channels that the executor does not read, by channel.
+        errors: Error frames, by text without the part that varies.
+    """
+
+    def __init__(self, drive: Callable[[ev.Event], None], publish: Callable[[OrderUpdate | UserFill], None]) -> None:
+        """Give events to `drive`, and news of orders and fills to `publish`."""
+        self.malformed = 0
+        self.unread_channels: Counter[str] = Counter()
+        self.errors = 0
+        self._drive = drive
+        self._publish = publish
+        self._tids: OrderedDict[int, None] = OrderedDict()
+        self._fills_known = False
+
+    def receive(self, frame: bytes, epoch: int) -> None:
+        """Take a frame that arrived on connection `epoch`."""
+        match parse_frame(frame):
+            case PostReplyFrame(post_id, reply):
+                self._drive(ev.ReplyReceived(epoch, post_id, reply))
+            case OrderUpdates(updates):
+                for update in updates:
+                    self._on_update(update)
+            case UserFills(is_snapshot, fills):
+                self._on_fills(is_snapshot, fills)
+            case ErrorFrame(message, post_id):
+                self.errors += 1
+                if self.errors <= _LOGGED_EACH:
+                    log.warning("error_frame", message=message[:200], post_id=post_id)
+                self._drive(ev.ErrorReceived(epoch, message, post_id))
+            case Malformed(detail):
+                self.malformed += 1
+                if self.malformed <= _LOGGED_EACH:
+                    log.warning("malformed_frame", detail=detail, count=self.malformed)
+            case OtherChannel(channel):
+                self.unread_channels[channel] += 1
+                if self.unread_channels[channel] == 1:
+                    log.info("unread_channel", channel=channel[:100])
+            case _:
+                pass  # greeting, pong, acknowledgement: their arrival is all that they say
+
+    def _on_update(self, update: OrderUpdate) -> None:
+        self._publish(update)
+        if update.order.cloid is not None and update.status not in OPEN_STATUSES:
+            self._drive(ev.OrderClosed(update.order.cloid))
+
+    def _on_fills(self, is_snapshot: bool, fills: tuple[UserFill, ...]) -> None:
+        """Fills are news once. The first snapshot is history; later ones hold what a lost connection missed."""
+        history = is_snapshot and not self._fills_known
+        self._fills_known = True
+        for fill in fills:
+            if fill.tid in self._tids:
+                continue
+            self._tids[fill.tid] = None
+            if len(self._tids) > TIDS_KEPT:
+                self._tids.popitem(last=False)
+            if not history:
+                self._publish(fill)
