@@ -310,6 +310,8 @@ class Markets:
                 if target is not None and order.cloid == target:
                     raise IllegalRequest(f"Modify: the new order needs a cloid of its own, not its target's, {target}")
                 return replace(request, order=order, cloid=target)
+            case _:
+                raise IllegalRequest(f"a request is an Order, a Cancel or a Modify, not {_shown(request)}")
 
     def _checked_order(self, order: Order) -> Order:
         market = self.get(order.market)
@@ -340,7 +342,8 @@ class Markets:
         for known in self._by_name:
             for spelling in {known.casefold(), known.rpartition(":")[2].casefold()}:
                 spellings.setdefault(spelling, []).append(known)
-        close = [known for match in get_close_matches(name.casefold(), spellings) for known in spellings[match]]
+        matches = get_close_matches(name.casefold(), spellings)
+        close = list(dict.fromkeys(known for match in matches for known in spellings[match]))
         return f"; did you mean {' or '.join(close[:3])}?" if close else ""
 
 

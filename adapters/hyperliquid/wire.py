@@ -68,10 +68,10 @@ def action_of(
             return {"type": "cancelByCloid", "cancels": [_cancel_by_cloid(request, markets) for request in requests]}
         case ActionKind.MODIFY:
             return {"type": "batchModify", "modifies": [_modify(request, markets) for request in requests]}
-        case ActionKind.NOOP:
-            if requests:
-                raise UnsendableRequest(f"a noop carries no requests, but {len(requests)} were given")
+        case ActionKind.NOOP if not requests:
             return dict(NOOP_ACTION)
+        case _:
+            raise UnsendableRequest(f"no {kind} action carries {len(requests)} requests")
 
 
 def schedule_cancel_action(time_ms: int | None) -> Action:
