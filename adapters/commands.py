@@ -83,8 +83,10 @@ class OrderTerms(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         return Order(**{name: terms[name] for name in OrderTerms.__struct_fields__} | {"trigger": trigger})
 
 
-class PlaceOrder(OrderTerms, _Command, tag="order"):
+class PlaceOrder(OrderTerms, tag_field="op", tag="order"):
     """Place an order."""
+
+    ref: str | None = None
 
 
 class CancelOrder(_Command, tag="cancel"):

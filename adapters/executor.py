@@ -99,6 +99,7 @@ class Executor:
         driver: What drives them.
         reception: What was read from the socket, and what of it made no sense.
         outcomes: Intents ended, by type of outcome.
+        refusals: Submits that were not accepted, by admission.
         endings: Posts ended, by state.
         strays: Replies that found no open post: late, repeated or unknown.
     """
@@ -107,6 +108,7 @@ class Executor:
         """Prepare; nothing is opened before `start`."""
         self.config = config
         self.outcomes: Counter[type[Outcome]] = Counter()
+        self.refusals: Counter[Admission] = Counter()
         self.endings: Counter[PostState] = Counter()
         self.strays = 0
         self._clock = clock or SystemClock()
@@ -365,6 +367,7 @@ class Executor:
     def _refused(self, admission: Admission) -> Ticket:
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         future.set_result(NotExecuted(f"not accepted: {admission.value}"))
+        self.refusals[admission] += 1
         return Ticket(admission, None, future)
 
 

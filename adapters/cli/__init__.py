@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import typer
 
-from adapters.cli import diagram, run, venue
+from adapters.cli import demo, diagram, run, venue
 
 app = typer.Typer(
     name="hip3",
-    help="An order executor for Hyperliquid whose promise is checked: every accepted intent ends in exactly one outcome.",
+    help="An order executor for Hyperliquid: every intent that it accepts ends in exactly one outcome.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
 )
+app.command("demo")(demo.command)
 app.command("run")(run.command)
 app.command("venue")(venue.command)
 app.command("diagram")(diagram.command)
