@@ -38,7 +38,11 @@ class PostReplyFrame:
 
 @dataclass(frozen=True, slots=True)
 class InfoReplyFrame:
-    """The reply to an info post; `data` is its content as plain JSON values."""
+    """The reply to an info post; `data` is its content as plain JSON values.
+
+    The executor asks over HTTP (`info.py`), so the form of these replies, `{"type": …, "data": …}` in the official
+    docs, was not established further; another one ends as `Unreadable`.
+    """
 
     post_id: int
     data: Any

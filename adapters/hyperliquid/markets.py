@@ -24,6 +24,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar, overload
 
 import msgspec
 
+from adapters.hyperliquid.shown import shown
 from machines.intent import Cancel, Modify, Order, Request, Trigger
 
 MINIMUM_VALUE_USD: Final = Decimal(10)
@@ -38,6 +39,8 @@ _BUILDER_STRIDE: Final = 10_000
 # No market has numbers of this length; the limit keeps `1e999999999` from being written out.
 _MAX_DIGITS: Final = 40
 _EXACT: Final = Context(prec=3 * _MAX_DIGITS)
+# Longer than any name; comparing takes time with the square of the length.
+_MAX_NAME: Final = 40
 _NUMBER: Final = re.compile(rf"[-+0-9.eE]{{1,{2 * _MAX_DIGITS}}}")
 _CLOID: Final = re.compile(r"0x[0-9a-fA-F]{32}")
 
@@ -273,7 +276,7 @@ class Markets:
         try:
             return self._by_name[name]
         except (KeyError, TypeError):
-            raise UnknownMarket(f"no market is called {name!r}{self._suggestion(str(name))}") from None
+            raise UnknownMarket(f"no market is called {shown(name)}{self._suggestion(name)}") from None
 
     def by_asset(self, asset: int) -> Market:
         """The market with this asset id.
@@ -311,7 +314,7 @@ class Markets:
                     raise IllegalRequest(f"Modify: the new order needs a cloid of its own, not its target's, {target}")
                 return replace(request, order=order, cloid=target)
             case _:
-                raise IllegalRequest(f"a request is an Order, a Cancel or a Modify, not {_shown(request)}")
+                raise IllegalRequest(f"a request is an Order, a Cancel or a Modify, not {shown(request)}")
 
     def _checked_order(self, order: Order) -> Order:
         market = self.get(order.market)
@@ -336,13 +339,15 @@ class Markets:
             trigger=None if order.trigger is None else _checked_trigger(order.trigger, market),
         )
 
-    def _suggestion(self, name: str) -> str:
+    def _suggestion(self, name: object) -> str:
         """`; did you mean …?`, comparing without case and with or without the dex's name."""
+        if not isinstance(name, str):
+            return ""
         spellings: dict[str, list[str]] = {}
         for known in self._by_name:
             for spelling in {known.casefold(), known.rpartition(":")[2].casefold()}:
                 spellings.setdefault(spelling, []).append(known)
-        matches = get_close_matches(name.casefold(), spellings)
+        matches = get_close_matches(name[:_MAX_NAME].casefold(), spellings)
         close = list(dict.fromkeys(known for match in matches for known in spellings[match]))
         return f"; did you mean {' or '.join(close[:3])}?" if close else ""
 
@@ -356,11 +361,11 @@ def _positive(value: object, what: str, where: str, error: type[BadRequest]) -> 
         raise error(f"{where}: {what} {value!r} is refused: a float is not exact, give a Decimal or a str")
     number = value if isinstance(value, Decimal) else _parsed(value)
     if number is None:
-        raise error(f"{where}: {what} is refused: {_shown(value)} is no decimal number")
+        raise error(f"{where}: {what} is refused: {shown(value)} is no decimal number")
     if not number.is_finite() or number <= 0:
-        raise error(f"{where}: {what} is refused: {_shown(value)} is not positive and finite")
+        raise error(f"{where}: {what} is refused: {shown(value)} is not positive and finite")
     if len(number.as_tuple().digits) > _MAX_DIGITS or abs(number.adjusted()) > _MAX_DIGITS:
-        raise error(f"{where}: {what} is refused: {_shown(value)} has more than {_MAX_DIGITS} digits")
+        raise error(f"{where}: {what} is refused: {shown(value)} has more than {_MAX_DIGITS} digits")
     return number
 
 
@@ -373,11 +378,6 @@ def _parsed(text: object) -> Decimal | None:
         return None
 
 
-def _shown(value: object) -> str:
-    """A value for a message, of bounded length (a huge int has no text form at all)."""
-    return repr(value)[: 2 * _MAX_DIGITS] if isinstance(value, (str, Decimal)) else f"a {type(value).__name__}"
-
-
 def _unit(decimals: int) -> Decimal:
     """One step of a number with so many decimals: 0.01 for 2."""
     return Decimal((0, (1,), -decimals))
@@ -387,19 +387,19 @@ def _exactly_one(kind: str, cloid: object, oid: object) -> None:
     if (cloid is None) == (oid is None):
         raise IllegalRequest(f"{kind}: name the order by cloid or by oid, exactly one; got cloid={cloid}, oid={oid}")
     if oid is not None and (type(oid) is not int or not 0 <= oid < 1 << 64):
-        raise IllegalRequest(f"{kind}: oid {_shown(oid)} is not an order number of the venue")
+        raise IllegalRequest(f"{kind}: oid {shown(oid)} is not an order number of the venue")
 
 
 def _one_of(field: str, value: object, allowed: tuple[object, ...]) -> None:
     if not any(type(value) is type(choice) and value == choice for choice in allowed):
-        raise IllegalRequest(f"{field} must be {' or '.join(map(repr, allowed))}, not {_shown(value)}")
+        raise IllegalRequest(f"{field} must be {' or '.join(map(repr, allowed))}, not {shown(value)}")
 
 
 def _checked_cloid(cloid: object) -> str | None:
     if cloid is None:
         return None
     if not isinstance(cloid, str) or not _CLOID.fullmatch(cloid):
-        raise MalformedCloid(f"cloid {_shown(cloid)} is not 0x and 32 hex digits")
+        raise MalformedCloid(f"cloid {shown(cloid)} is not 0x and 32 hex digits")
     return cloid.lower()
 
 

@@ -20,6 +20,8 @@ import msgspec
 from coincurve import PrivateKey, PublicKey
 from eth_hash.auto import keccak
 
+from adapters.hyperliquid.shown import shown
+
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
 
@@ -205,12 +207,12 @@ def recover_l1_signer(
     except UnhashableAction as error:
         raise MalformedSignature(str(error)) from error
     if not isinstance(signature, Mapping):
-        raise MalformedSignature(f"a signature is an object with r, s and v, not {_shown(signature)}")
+        raise MalformedSignature(f"a signature is an object with r, s and v, not {shown(signature)}")
     r = _scalar(signature, "r", _CURVE_ORDER - 1)
     s = _scalar(signature, "s", _HALF_ORDER)
     v = signature.get("v")
     if type(v) is not int or v not in (27, 28):
-        raise MalformedSignature(f"v must be the number 27 or 28, not {_shown(v)}")
+        raise MalformedSignature(f"v must be the number 27 or 28, not {shown(v)}")
     compact = r.to_bytes(32, "big") + s.to_bytes(32, "big") + bytes((v - 27,))
     try:
         key = PublicKey.from_signature_and_message(compact, _digest(connection_id, network), hasher=None)
@@ -241,28 +243,21 @@ def _address_of(key: PublicKey) -> str:
 
 def _address_bytes(name: str, value: object) -> bytes:
     if not isinstance(value, str) or not _ADDRESS.fullmatch(value):
-        raise UnhashableAction(f"{name} must be 0x and 40 hex digits, not {_shown(value)}")
+        raise UnhashableAction(f"{name} must be 0x and 40 hex digits, not {shown(value)}")
     return bytes.fromhex(value[2:])
 
 
 def _u64(name: str, value: int) -> bytes:
     if type(value) is not int or not 0 <= value < _U64_LIMIT:
-        raise UnhashableAction(f"{name} must be an integer from 0 to 2**64 - 1, not {_shown(value)}")
+        raise UnhashableAction(f"{name} must be an integer from 0 to 2**64 - 1, not {shown(value)}")
     return value.to_bytes(8, "big")
 
 
 def _scalar(signature: Mapping[str, Any], name: str, highest: int) -> int:
     text = signature.get(name)
     if not isinstance(text, str) or not _SCALAR.fullmatch(text):
-        raise MalformedSignature(f"{name} must be 0x and 1 to 64 hex digits, not {_shown(text)}")
+        raise MalformedSignature(f"{name} must be 0x and 1 to 64 hex digits, not {shown(text)}")
     value = int(text, 16)
     if not 1 <= value <= highest:
         raise MalformedSignature(f"{name} must be from 1 to {highest:#x}, not {text}")
     return value
-
-
-def _shown(value: object) -> str:
-    """A short form of a value for a message; a peer may send megabytes, and huge numbers have no text form."""
-    if isinstance(value, int) and value.bit_length() > 128:
-        return f"a number of {value.bit_length()} bits"
-    return repr(value)[:80] if value is None or isinstance(value, (int, float, str)) else f"a {type(value).__name__}"
