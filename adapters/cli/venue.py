@@ -61,6 +61,9 @@ def command(
             metavar="JSON", help='The market makers; {"levels": 0} for none, {"volatility_bps": 0} for still prices.'
         ),
     ] = "{}",
+    verifiers: Annotated[
+        int, typer.Option(min=0, max=64, help="Processes that verify signatures; 0 does it in the venue's own.")
+    ] = 0,
     truth_log: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the truth record here, as NDJSON.")
     ] = None,
@@ -87,6 +90,7 @@ def command(
             limits=_limits(limits, address_budget),
             faults=parse_faults(faults),
             liquidity=_decoded("--liquidity", liquidity, Liquidity),
+            verifiers=verifiers,
             truth_log=truth_log,
         )
         asyncio.run(_serve(config, as_json=as_json))

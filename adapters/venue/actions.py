@@ -1,7 +1,7 @@
 """Signed actions as they arrive: their shape, and what of an order can be judged without looking at the books.
 
-An action is decoded twice: as plain data in its own field order, because that is what was hashed and signed, and into
-the types below, which allow exactly the fields of protocol.md §6. What does not fit them never becomes an action.
+An action is kept in its own field order, because that is what was hashed and signed, and decoded into the types
+below, which allow exactly the fields of protocol.md §6. What does not fit them never becomes an action.
 
 Pre-validation (§5, §9) judges a whole batch by what was sent alone, and one bad item refuses all of it: an empty
 batch, an unknown asset, a price or size that is no canonical positive decimal or has too many decimals. Too many
@@ -11,7 +11,7 @@ size.`), so that a client meets both kinds of answer; which of the two the venue
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Annotated, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -20,6 +20,7 @@ from adapters.venue.accounts import Account
 from adapters.venue.markets import Market, Universe
 from adapters.venue.orders import Order, Tif, Trigger
 from adapters.venue.units import parse_units, significant_figures
+from adapters.venue.verifying import Claim
 
 _MAX_FIGURES: Final = 5
 
@@ -171,7 +172,7 @@ class SignatureWire(_Wire):
 
     r: str
     s: str
-    v: int
+    v: Annotated[int, msgspec.Meta(ge=0, le=255)]
 
 
 class _Envelope(msgspec.Struct, rename="camel", gc=False):
@@ -183,23 +184,20 @@ class _Envelope(msgspec.Struct, rename="camel", gc=False):
 
 
 class SignedAction(NamedTuple):
-    """An action with everything that was signed along with it.
-
-    Attributes:
-        action: In types.
-        signed: As plain data, in the order in which it was sent.
-        nonce: Unix ms.
-        signature: `r`, `s`, `v`.
-        vault_address: As sent.
-        expires_after: Unix ms.
-    """
+    """An action, and what its signature is said to cover."""
 
     action: Action
-    signed: dict[str, Any]
-    nonce: int
-    signature: dict[str, Any]
-    vault_address: str | None
-    expires_after: int | None
+    claim: Claim
+
+    @property
+    def items(self) -> int:
+        """How many items it counts for."""
+        action = self.action
+        if isinstance(action, OrderAction):
+            return max(1, len(action.orders))
+        if isinstance(action, CancelAction | CancelByCloidAction):
+            return max(1, len(action.cancels))
+        return max(1, len(action.modifies)) if isinstance(action, BatchModifyAction) else 1
 
 
 class MalformedRequest(ValueError):
@@ -208,7 +206,6 @@ class MalformedRequest(ValueError):
 
 _ENVELOPE: Final = msgspec.json.Decoder(_Envelope)
 _ACTION: Final = msgspec.json.Decoder(Action)
-_PLAIN: Final = msgspec.json.Decoder(dict[str, Any])
 
 
 def decode_action(payload: bytes | msgspec.Raw) -> SignedAction:
@@ -220,14 +217,16 @@ def decode_action(payload: bytes | msgspec.Raw) -> SignedAction:
     try:
         envelope = _ENVELOPE.decode(payload)
         signature = envelope.signature
-        return SignedAction(
-            _ACTION.decode(envelope.action),
-            _PLAIN.decode(envelope.action),
+        claim = Claim(
+            bytes(envelope.action),
             envelope.nonce,
-            {"r": signature.r, "s": signature.s, "v": signature.v},
+            signature.r,
+            signature.s,
+            signature.v,
             envelope.vault_address,
             envelope.expires_after,
         )
+        return SignedAction(_ACTION.decode(envelope.action), claim)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedRequest(str(error)) from error
 

@@ -36,6 +36,7 @@ class VenueConfig:
         limits: Rate limits and budgets.
         faults: What goes wrong from the start; can be changed at run time.
         liquidity: What the market makers do.
+        verifiers: Processes that recover signers; 0 does it in the venue's own.
         truth_log: File that the truth record is written to; None for memory alone.
         idle_close_ms: A connection to which nothing was sent for so long is closed (protocol.md §1).
     """
@@ -49,6 +50,7 @@ class VenueConfig:
     limits: Limits = field(default_factory=Limits)
     faults: Faults = field(default_factory=Faults)
     liquidity: Liquidity = field(default_factory=Liquidity)
+    verifiers: int = 0
     truth_log: Path | None = None
     idle_close_ms: int = 60_000
 

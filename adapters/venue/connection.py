@@ -8,6 +8,7 @@ connection is gone: it is processed, and nobody hears of it.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final, Literal
 
 import msgspec
@@ -15,6 +16,7 @@ from aiohttp import WSMsgType, web
 
 from adapters.venue.actions import MalformedRequest, decode_action
 from adapters.venue.core import VenueCore
+from adapters.venue.engine import Reply
 from adapters.venue.faults import PostPlan
 from adapters.venue.info import decode_info
 from adapters.venue.limits import Client
@@ -192,14 +194,20 @@ class Connection:
             return
         plan = self._core.faults.plan()
         if plan is None:
-            self._reply(post_id, self._answer(request))
+            self._answer(request, lambda answer: self._reply(post_id, answer))
         else:
             self._loop.call_later(plan.before_ms / 1000, self._process, post_id, request, plan)
 
     def _process(self, post_id: int, request: _PostRequest, plan: PostPlan) -> None:
         """Process a disturbed post, and plan its reply."""
-        answer = self._answer(request) if plan.processed else None
-        self._loop.call_later(plan.after_ms / 1000, self._finish, post_id, answer, plan)
+
+        def finish_later(answer: dict[str, Any] | None) -> None:
+            self._loop.call_later(plan.after_ms / 1000, self._finish, post_id, answer, plan)
+
+        if plan.processed:
+            self._answer(request, finish_later)
+        else:
+            finish_later(None)
 
     def _finish(self, post_id: int, answer: dict[str, Any] | None, plan: PostPlan) -> None:
         """End a disturbed post."""
@@ -223,17 +231,23 @@ class Connection:
         self._unsent_replies += 1
         self.send(_post_frame(post_id, response))
 
-    def _answer(self, request: _PostRequest) -> dict[str, Any]:
-        """The response to a post; an unreadable one gets the HTTP status that its HTTP form would get (§2)."""
+    def _answer(self, request: _PostRequest, done: Callable[[dict[str, Any]], None]) -> None:
+        """Respond to a post; an unreadable one gets the HTTP status that its HTTP form would get (§2)."""
         try:
             if request.type == "info":
                 asked = decode_info(request.payload)
-                return {"type": "info", "payload": {"type": asked.type, "data": self._core.info.answer(asked)}}
-            reply = self._core.engine.submit(decode_action(request.payload), self.client.address)
+                done({"type": "info", "payload": {"type": asked.type, "data": self._core.info.answer(asked)}})
+                return
+            signed = decode_action(request.payload)
         except MalformedRequest as error:
-            return {"type": "error", "payload": f"422 Unprocessable Entity: {error}"}
-        self._streams.publish()
-        return {"type": "action", "payload": reply}
+            done({"type": "error", "payload": f"422 Unprocessable Entity: {error}"})
+            return
+
+        def told(reply: Reply) -> None:
+            done({"type": "action", "payload": reply})
+            self._streams.publish()
+
+        self._core.submit(signed, self.client.address, told)
 
 
 def _post_frame(post_id: int, response: dict[str, Any]) -> bytes:

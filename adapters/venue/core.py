@@ -7,12 +7,14 @@ time pass (`makers.step`, `trading.strike_scheduled`). The server adds connectio
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final
 
 from adapters.venue.accounts import Account, Accounts
+from adapters.venue.actions import SignedAction
 from adapters.venue.config import InvalidVenueConfig, VenueConfig, parse_address, parse_money
-from adapters.venue.engine import Engine
+from adapters.venue.engine import Engine, Reply
 from adapters.venue.faults import FaultInjector
 from adapters.venue.info import InfoDesk
 from adapters.venue.limits import Client
@@ -21,6 +23,7 @@ from adapters.venue.markets import Universe
 from adapters.venue.trading import Trading
 from adapters.venue.truth import TruthLog
 from adapters.venue.units import USD_DECIMALS, format_units, parse_units
+from adapters.venue.verifying import Verifiers
 from machines.clock import Clock
 
 
@@ -46,6 +49,7 @@ class VenueCore:
     Attributes:
         universe: Its markets.
         trading: Its books and orders.
+        verifiers: Recover who signed an action.
         engine: Takes signed actions.
         info: Takes info requests.
         makers: Its market makers.
@@ -63,10 +67,10 @@ class VenueCore:
         self.universe: Final = Universe()
         self.accounts: Final = Accounts(self.universe.dexs, self.universe.tokens)
         self.faults: Final = FaultInjector(config.seed, config.faults)
+        self.verifiers: Final = Verifiers(config.network, config.verifiers)
         self.truth: Final = TruthLog(config.truth_log)
         self.trading: Final = Trading(self.universe, self.truth, config.limits, self.now_ms)
         self.engine: Final = Engine(
-            network=config.network,
             universe=self.universe,
             accounts=self.accounts,
             trading=self.trading,
@@ -102,6 +106,10 @@ class VenueCore:
         if client is None:
             client = self._clients[address] = Client(address, self.config.limits)
         return client
+
+    def submit(self, signed: SignedAction, client: str, done: Callable[[Reply], None]) -> None:
+        """Have an action verified and carried out; `done` is called with the reply, in the order of these calls."""
+        self.verifiers.verify(signed.claim, lambda verdict: done(self.engine.submit(signed, verdict, client)))
 
     # --- operator -------------------------------------------------------------------------------------------
 

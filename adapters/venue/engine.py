@@ -16,9 +16,8 @@ Every action that came through here leaves one `ActionRecord`. Replies are plain
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, TypeAlias
 
-from adapters.hyperliquid.signing import MalformedSignature, recover_l1_signer
 from adapters.venue import rejections
 from adapters.venue.accounts import Account, Accounts
 from adapters.venue.actions import (
@@ -43,6 +42,7 @@ from adapters.venue.orders import Order
 from adapters.venue.trading import SCHEDULED_CANCELS_PER_DAY, Placement, Trading
 from adapters.venue.truth import ActionRecord, TruthItem, TruthLog
 from adapters.venue.units import USD, format_average, format_units
+from adapters.venue.verifying import Claim, Verdict
 
 Reply: TypeAlias = dict[str, Any]
 Status: TypeAlias = dict[str, Any] | str
@@ -61,7 +61,6 @@ class Engine:
     """Judges and carries out signed actions.
 
     Args:
-        network: Which network's signatures are taken: `testnet` signs with source `b`, `mainnet` with `a`.
         universe: The markets.
         accounts: Who there is.
         trading: Books and orders.
@@ -73,7 +72,6 @@ class Engine:
     def __init__(
         self,
         *,
-        network: Literal["mainnet", "testnet"],
         universe: Universe,
         accounts: Accounts,
         trading: Trading,
@@ -81,7 +79,6 @@ class Engine:
         limits: Limits,
         now_ms: Callable[[], int],
     ) -> None:
-        self._network: Final = network
         self._universe: Final = universe
         self._accounts: Final = accounts
         self._trading: Final = trading
@@ -101,11 +98,12 @@ class Engine:
             UpdateLeverageAction: self._update_leverage,
         }
 
-    def submit(self, signed: SignedAction, client: str) -> Reply:
+    def submit(self, signed: SignedAction, verdict: Verdict, client: str) -> Reply:
         """Judge an action and carry it out.
 
         Args:
-            signed: The action with its signature.
+            signed: The action with what was signed along with it.
+            verdict: Who signed it.
             client: The client address that it came from; recorded, never judged.
 
         Returns:
@@ -115,15 +113,15 @@ class Engine:
             seq=self._truth.next_seq(),
             time=self._now_ms(),
             client=client,
-            signer=None,
+            signer=verdict.signer,
             user=None,
-            action=signed.signed["type"],
-            nonce=signed.nonce,
+            action=str(signed.action.__struct_config__.tag),
+            nonce=signed.claim.nonce,
             items=[],
         )
         self._truth.append(record)
         try:
-            account = self._authorize(signed, record)
+            account = self._authorize(signed.claim, verdict, record)
             self._spend(signed, account, record)
             return self._handlers[type(signed.action)](account, signed.action, record.items)
         except Refused as refusal:
@@ -139,31 +137,22 @@ class Engine:
 
     # --- gates ----------------------------------------------------------------------------------------------
 
-    def _authorize(self, signed: SignedAction, record: ActionRecord) -> Account:
+    def _authorize(self, claim: Claim, verdict: Verdict, record: ActionRecord) -> Account:
         """The account that an action applies to.
 
         Raises:
             Refused: Its signer may not do that.
         """
-        try:
-            signer = recover_l1_signer(
-                signed.signed,
-                signed.nonce,
-                signed.signature,
-                network=self._network,
-                vault_address=signed.vault_address,
-                expires_after=signed.expires_after,
-            )
-        except MalformedSignature as error:
-            raise Refused(f"Unable to recover signer: {error}") from error
-        record.signer = signer
+        signer = verdict.signer
+        if signer is None:
+            raise Refused(f"Unable to recover signer: {verdict.fault}")
         account = self._accounts.principal(signer)
         if account is None:
             raise Refused(f"User or API Wallet {signer} does not exist.")
-        if signed.vault_address is not None:
-            account = self._accounts.vault(signed.vault_address.lower(), account)
+        if claim.vault_address is not None:
+            account = self._accounts.vault(claim.vault_address.lower(), account)
             if account is None:
-                raise Refused(f"Vault not registered: {signed.vault_address}")
+                raise Refused(f"Vault not registered: {claim.vault_address}")
         if not account.funded:
             raise Refused(f"Must deposit before performing actions. User: {account.address}")
         record.user = account.address
@@ -179,15 +168,17 @@ class Engine:
         nonces = self._nonces.get(signer)
         if nonces is None:
             nonces = self._nonces[signer] = SignerNonces()
-        fault = nonces.use(signed.nonce, now)
+        fault = nonces.use(signed.claim.nonce, now)
         if fault is not None:
             raise Refused(fault)
         record.spent = True
         budget, traded = self.budget(account), account.traded // USD
-        if signed.expires_after is not None and now > signed.expires_after:
+        expires_after = signed.claim.expires_after
+        if expires_after is not None and now > expires_after:
             budget.charge(_EXPIRED_COST, traded_usdc=traded, is_cancel=False, now_ms=now)
             raise Refused("Action already expired")
-        items, is_cancel = _size(signed.action)
+        items = signed.items
+        is_cancel = isinstance(signed.action, CancelAction | CancelByCloidAction)
         if not budget.charge(items, traded_usdc=traded, is_cancel=is_cancel, now_ms=now):
             volume = format_units(account.traded // (USD // 100), 2).removesuffix(".0")
             raise Refused(
@@ -329,17 +320,6 @@ class Engine:
             raise Refused("Cannot switch leverage type with open position.")
         clearinghouse.set_leverage(market, action.leverage, is_cross=action.is_cross)
         return _DEFAULT
-
-
-def _size(action: Action) -> tuple[int, bool]:
-    """How many items an action counts for, and whether it only cancels."""
-    if isinstance(action, OrderAction):
-        return max(1, len(action.orders)), False
-    if isinstance(action, CancelAction | CancelByCloidAction):
-        return max(1, len(action.cancels)), True
-    if isinstance(action, BatchModifyAction):
-        return max(1, len(action.modifies)), False
-    return 1, False
 
 
 def _refuse_batch(items: list[TruthItem], error: str) -> Status:

@@ -8,25 +8,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Final, Self
 
 import msgspec
 from aiohttp import web
 
-from adapters.venue.actions import (
-    BatchModifyAction,
-    CancelAction,
-    CancelByCloidAction,
-    MalformedRequest,
-    OrderAction,
-    SignedAction,
-    decode_action,
-)
+from adapters.venue.actions import MalformedRequest, decode_action
 from adapters.venue.config import VenueConfig
 from adapters.venue.connection import Connection
 from adapters.venue.core import VenueCore
+from adapters.venue.engine import Reply
 from adapters.venue.info import decode_info, weight
 from adapters.venue.operator import operator_routes
 from adapters.venue.streams import Streams
@@ -93,6 +86,7 @@ class Venue:
                 raise PortInUse(error.errno, f"port {port} on {_LOOPBACK} is in use; choose another, or 0") from error
             raise
         self._runner = runner
+        await self.core.verifiers.start()
         address = f"{_LOOPBACK}:{runner.addresses[0][1]}"
         self.url, self.ws_url = f"http://{address}", f"ws://{address}/ws"
         self._beat = asyncio.create_task(self._run_beat())
@@ -107,6 +101,7 @@ class Venue:
             connection.cut()
         if self._runner is not None:
             await self._runner.cleanup()
+        await self.core.verifiers.stop()
         self.core.close()
 
     async def __aenter__(self) -> Self:
@@ -173,14 +168,21 @@ class Venue:
         except MalformedRequest as error:
             return _malformed(error)
         client = self.core.client(request.remote or "")
-        if not client.weight.admit(self.core.monotonic_ms(), 1 + _items(signed) // _ITEMS_PER_WEIGHT):
+        if not client.weight.admit(self.core.monotonic_ms(), 1 + signed.items // _ITEMS_PER_WEIGHT):
             return _too_many()
-        return await self._disturbed(request, lambda: self._submit(signed, client.address))
 
-    def _submit(self, signed: SignedAction, client: str) -> bytes:
-        reply = self.core.engine.submit(signed, client)
-        self._streams.publish()
-        return msgspec.json.encode(reply)
+        async def submit() -> bytes:
+            answered: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+
+            def told(reply: Reply) -> None:
+                self._streams.publish()
+                if not answered.done():  # the client may have gone
+                    answered.set_result(reply)
+
+            self.core.submit(signed, client.address, told)
+            return msgspec.json.encode(await answered)
+
+        return await self._disturbed(request, submit)
 
     async def _info(self, request: web.Request) -> web.StreamResponse:
         try:
@@ -188,17 +190,21 @@ class Venue:
             client = self.core.client(request.remote or "")
             if not client.weight.admit(self.core.monotonic_ms(), weight(asked.type)):
                 return _too_many()
-            return await self._disturbed(request, lambda: msgspec.json.encode(self.core.info.answer(asked)))
+
+            async def answer() -> bytes:
+                return msgspec.json.encode(self.core.info.answer(asked))
+
+            return await self._disturbed(request, answer)
         except MalformedRequest as error:
             return _malformed(error)
 
-    async def _disturbed(self, request: web.Request, process: Callable[[], bytes]) -> web.StreamResponse:
+    async def _disturbed(self, request: web.Request, process: Callable[[], Awaitable[bytes]]) -> web.StreamResponse:
         """Process a request and answer it, with the faults that a post would meet."""
         plan = self.core.faults.plan()
         if plan is None:
-            return _json(process())
+            return _json(await process())
         await asyncio.sleep(plan.before_ms / 1000)
-        body = process() if plan.processed else b""
+        body = await process() if plan.processed else b""
         await asyncio.sleep(plan.after_ms / 1000)
         if plan.reply in ("none", "close"):
             if request.transport is not None:
@@ -207,15 +213,6 @@ class Venue:
         if plan.reply == "own":
             return _json(body)
         return _too_many() if plan.reply.startswith("429") else web.Response(status=502, text=plan.reply)
-
-
-def _items(signed: SignedAction) -> int:
-    action = signed.action
-    if isinstance(action, OrderAction):
-        return len(action.orders)
-    if isinstance(action, CancelAction | CancelByCloidAction):
-        return len(action.cancels)
-    return len(action.modifies) if isinstance(action, BatchModifyAction) else 1
 
 
 def _json(body: bytes) -> web.Response:
