@@ -1,0 +1,69 @@
+"""Every review finding is covered: by an invariant or by a named test, and always by a test that bears its id.
+
+The ids are those of the design review that the executor answers; `pytest -k N2` runs the tests of finding N2.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from spec.invariants import INVARIANTS
+
+FINDINGS: Final = (
+    *("N1", "N2", "N3", "N4", "N5"),
+    *("B1", "B2", "B3", "B4", "B5", "B6", "B7"),
+    *("P1", "P2", "P3", "P4", "P5", "P6", "P7"),
+    *("I1", "I2"),
+    *("D1", "D2", "D3"),
+    *("X1", "X4", "X5", "X6", "X8", "X9"),
+)
+
+COVERED_BY_TEST: Final = {
+    "P4": ("tests.machines.test_post", "test_p4_posts_are_found_by_id_never_by_nonce"),
+    "P6": ("tests.machines.test_post", "test_p6_stuck_first_post_does_not_delay_later_ones"),
+    "X5": ("tests.machines.test_executor_replies", "test_x5_error_that_names_no_post_ends_none"),
+    "X8": ("tests.machines.test_executor_replies", "test_x8_benign_rejections_do_not_count"),
+    "X9": ("tests.machines.test_executor_submit", "test_x9_second_flatten_of_a_market_is_answered_with_the_first"),
+}
+"""Findings that no state of the core can show to be broken, only a run, with the test that covers each."""
+
+
+@cache
+def _ids_in_test_names() -> set[str]:
+    """The findings that some test function of `tests/machines` and `tests/spec` bears in its name."""
+    found: set[str] = set()
+    for folder in ("machines", "spec"):
+        for path in (Path(__file__).parents[1] / folder).glob("test_*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.FunctionDef) and (match := re.match(r"test_([a-z]\d)_", node.name)):
+                    found.add(match[1].upper())
+    return found
+
+
+def test_every_finding_is_covered_by_an_invariant_or_by_a_named_test() -> None:
+    by_invariant = {finding for invariant in INVARIANTS for finding in invariant.findings}
+    assert by_invariant | set(COVERED_BY_TEST) == set(FINDINGS)
+    assert by_invariant & set(COVERED_BY_TEST) == set()
+
+
+@pytest.mark.parametrize("finding", COVERED_BY_TEST)
+def test_covering_test_exists_and_bears_the_id(finding: str) -> None:
+    module, name = COVERED_BY_TEST[finding]
+    assert callable(getattr(importlib.import_module(module), name))
+    assert f"_{finding.lower()}_" in name
+
+
+@pytest.mark.parametrize("finding", FINDINGS)
+def test_finding_has_a_test_with_its_id(finding: str) -> None:
+    assert finding in _ids_in_test_names()
+
+
+def test_no_test_bears_the_id_of_an_unknown_finding() -> None:
+    assert _ids_in_test_names() == set(FINDINGS)
