@@ -20,12 +20,11 @@ from collections.abc import Sequence
 from random import Random
 from typing import Final, Protocol
 
-import structlog
-
 from adapters.config import Config
 from adapters.hyperliquid.markets import Markets
 from adapters.hyperliquid.signing import Signer
 from adapters.hyperliquid.wire import action_of, ping_frame, post_frame
+from adapters.logs import get_logger
 from adapters.monitor import Monitor
 from adapters.transport import NotWritten, Transport, WriteBroken
 from machines import events as ev
@@ -38,7 +37,7 @@ from machines.session import SessionState
 POLL_MS: Final = 100
 """How often a tick is tried again while nothing may be sent."""
 
-log = structlog.get_logger("hip3.driver")
+log = get_logger("driver")
 
 
 class ExecutorFailed(Exception):

@@ -21,7 +21,6 @@ from decimal import Decimal
 from typing import TypeAlias
 
 import aiohttp
-import structlog
 
 from adapters.clock import SystemClock
 from adapters.config import Config
@@ -33,6 +32,7 @@ from adapters.hyperliquid.markets import Markets
 from adapters.hyperliquid.records import OrderUpdate, UserFill
 from adapters.hyperliquid.signing import Signer
 from adapters.hyperliquid.wire import subscribe_frame
+from adapters.logs import get_logger
 from adapters.reception import Reception
 from adapters.synchroniser import Synchroniser
 from adapters.ticket import Ticket
@@ -43,7 +43,7 @@ from machines.intent import Admission, Intent, NotExecuted, Outcome, Request, Un
 from machines.post import PostState
 from machines.session import SessionState
 
-log = structlog.get_logger("hip3.executor")
+log = get_logger("executor")
 
 
 class KeyNotAccepted(Exception):

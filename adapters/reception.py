@@ -9,8 +9,6 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-import structlog
-
 from adapters.hyperliquid.frames import (
     ErrorFrame,
     Malformed,
@@ -21,6 +19,7 @@ from adapters.hyperliquid.frames import (
     parse_frame,
 )
 from adapters.hyperliquid.records import OrderUpdate, UserFill
+from adapters.logs import get_logger
 from machines import events as ev
 
 OPEN_STATUSES: Final = ("open", "triggered")
@@ -30,7 +29,7 @@ TIDS_KEPT: Final = 20_000
 _LOGGED_EACH: Final = 10
 """Log lines for each kind of frame that makes no sense; the counters go on."""
 
-log = structlog.get_logger("hip3.reception")
+log = get_logger("reception")
 
 
 class Reception:

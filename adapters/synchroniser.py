@@ -10,10 +10,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-import structlog
-
 from adapters.hyperliquid.info import InfoClient, VenueError
 from adapters.hyperliquid.markets import Markets
+from adapters.logs import get_logger
 from machines import events as ev
 from machines.clock import Clock
 from machines.executor import ExecutorCore
@@ -22,7 +21,7 @@ REPEAT_S: Final = 60.0
 """How often time and budget are asked for again while connected."""
 RETRY_S: Final = 1.0
 
-log = structlog.get_logger("hip3.synchroniser")
+log = get_logger("synchroniser")
 
 
 class Synchroniser:

@@ -8,7 +8,6 @@ import signal
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
-import structlog
 import typer
 
 from adapters.commands import OUTCOME_NAMES
@@ -19,9 +18,9 @@ from adapters.executor import CloseReport, Executor, KeyNotAccepted
 from adapters.exit_codes import ExitCode
 from adapters.hyperliquid.signing import Signer
 from adapters.keys import KeyUnusable
-from adapters.logs import configure_logs
+from adapters.logs import configure_logs, get_logger
 
-log = structlog.get_logger("hip3.run")
+log = get_logger("run")
 
 _CODES: dict[type[Exception], ExitCode] = {
     ConfigError: ExitCode.CONFIG,
