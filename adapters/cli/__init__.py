@@ -11,7 +11,7 @@ app = typer.Typer(
     help="An order executor for Hyperliquid: every intent that it accepts ends in exactly one outcome.",
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
 )
 app.command("demo")(demo.command)
 app.command("run")(run.command)

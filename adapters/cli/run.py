@@ -42,9 +42,16 @@ def command(
     Stopping, it takes nothing new, sends queued cancels and reduce-only orders, and awaits open posts. What it could
     not finish it lists.
 
-    Exit codes: 0 all ended well; 1 something was not executed or is unknown, and was listed; 2 wrong usage;
-    3 unusable configuration; 4 unusable key; 5 key not accepted by the venue; 6 a fault of its own; 7 control socket
-    in use.
+    Exit codes:
+
+    - 0: all ended well
+    - 1: something was not executed or is unknown; it was listed
+    - 2: wrong usage
+    - 3: unusable configuration
+    - 4: unusable key
+    - 5: key not accepted by the venue
+    - 6: a fault of its own
+    - 7: control socket in use
     """
     configure_logs(logging.DEBUG if verbose else logging.INFO)
     try:
