@@ -142,7 +142,7 @@ def _noop_disconnected(desk: Desk) -> None:
         _noop_disconnected,
     ],
 )
-def test_lost_noop_is_repeated_with_a_nonce_of_its_own(lose: Callable[[Desk], None]) -> None:
+def test_d3_lost_noop_is_repeated_with_a_nonce_of_its_own(lose: Callable[[Desk], None]) -> None:
     desk = _connected()
     lose(desk)
     assert (desk.state(), desk.inflight()) == (SessionState.SYNCING, 0)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from machines.batch import BatchScheduler
 from machines.errors import InvalidSetting
-from machines.inflight import InflightTracker
+from machines.executor import CoreSettings
+from machines.intent import Admission, Canceled, Priority
 from machines.rate_limit import AddressBudget, MessageRate
-from tests.machines.builders import Desk, cancel, cancel_intent
+from tests.machines.builders import Desk, cancel, order
 
 
 def test_default_is_the_venues_limit() -> None:
@@ -63,14 +63,16 @@ def test_i2_rate_limiter_keeps_no_count_of_posts_in_flight() -> None:
     assert len(desk.core._rate._sent) == 4
 
 
-def test_i2_scheduler_reads_the_one_count() -> None:
-    slots = InflightTracker(limit=1, high_watermark=1)
-    queues = BatchScheduler(slots)
-    queues.enqueue(cancel_intent(1))
-    slots.acquire()
-    assert queues.tick(new_orders=True) is None
-    slots.release()
-    assert queues.tick(new_orders=True) is not None
+def test_i2_admission_and_ticks_read_the_one_count() -> None:
+    desk = Desk(settings=CoreSettings(inflight_limit=2, high_watermark=1))
+    first = desk.post(cancel())
+    assert desk.admit(order()).admission is Admission.QUEUED_DEGRADED
+    assert desk.tick() is None
+    second = desk.post(cancel())
+    assert desk.admit(order()).admission is Admission.INFLIGHT_FULL
+    for post in (first, second):
+        desk.reply(post, Canceled())
+    assert desk.send().priority is Priority.NEW_ORDER
 
 
 @pytest.mark.parametrize(
