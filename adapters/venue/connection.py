@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from aiohttp import WSMsgType, web
@@ -40,7 +40,7 @@ class _Frame(msgspec.Struct, gc=False):
     """What a client may send."""
 
     method: Literal["post", "ping", "subscribe", "unsubscribe"]
-    id: int | None = None
+    id: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | None = None
     request: _PostRequest | None = None
     subscription: msgspec.Raw = msgspec.Raw()  # "or None" would not decode
 
@@ -81,6 +81,7 @@ class Connection:
         self._outbox: list[bytes] = []
         self._unsent_replies = 0
         self._wake: Final = asyncio.Event()
+        self._closing: asyncio.Task[bool] | None = None
 
     async def run(self) -> None:
         """Serve the client until the connection ends."""
@@ -104,9 +105,10 @@ class Connection:
         """End the connection at once, without a closing handshake; what was not sent yet is lost."""
         self._transport.abort()
 
-    async def close(self) -> None:
-        """End the connection in good order."""
-        await self._socket.close()
+    def close(self) -> None:
+        """End the connection in good order, with a closing handshake."""
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._socket.close())
 
     # --- out ------------------------------------------------------------------------------------------------
 
@@ -174,15 +176,14 @@ class Connection:
     def _subscribe(self, method: str, subscription: msgspec.Raw, data: bytes) -> None:
         try:
             wanted = _SUBSCRIPTION.decode(subscription)
-            echo = msgspec.json.decode(subscription)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             self._unreadable(data)
             return
         try:
             if method == "subscribe":
-                self._streams.subscribe(self, wanted, echo)
+                self._streams.subscribe(self, wanted, subscription)
             else:
-                self._streams.unsubscribe(self, wanted, echo)
+                self._streams.unsubscribe(self, wanted, subscription)
         except SubscriptionRefused as refusal:
             self._error(str(refusal))
 

@@ -104,6 +104,11 @@ class Venue:
         await self.core.verifiers.stop()
         self.core.close()
 
+    async def run(self) -> None:
+        """Wait for the venue to fail: it never ends by itself. What it failed of is raised."""
+        if self._beat is not None:
+            await asyncio.shield(self._beat)
+
     async def __aenter__(self) -> Self:
         """Start."""
         await self.start()
@@ -133,13 +138,14 @@ class Venue:
             if not beat % _HOUSEKEEPING_EVERY:
                 self._streams.publish_mids()
                 self.core.truth.flush()
-                await self._close_idle()
+                self._close_idle()
 
-    async def _close_idle(self) -> None:
+    def _close_idle(self) -> None:
         """Close the connections to which nothing was sent for too long (protocol.md §1)."""
         latest = self.core.monotonic_ms() - self.core.config.idle_close_ms
-        for connection in [connection for connection in self._connections if connection.sent_at <= latest]:
-            await connection.close()
+        for connection in self._connections:
+            if connection.sent_at <= latest:
+                connection.close()
 
     # --- handlers -------------------------------------------------------------------------------------------
 

@@ -68,18 +68,18 @@ class Streams:
 
     # --- subscribing ----------------------------------------------------------------------------------------
 
-    def subscribe(self, subscriber: Subscriber, wanted: Subscription, echo: Any) -> None:
+    def subscribe(self, subscriber: Subscriber, wanted: Subscription, echo: msgspec.Raw) -> None:
         """Add a subscription, confirm it and send its snapshot.
 
         Args:
             subscriber: The connection.
             wanted: What it wants.
-            echo: The subscription as it was sent.
+            echo: The subscription as it was sent, in JSON.
 
         Raises:
             SubscriptionRefused: It makes no sense, is one too many, or is there already.
         """
-        key = self._key(wanted)
+        key = self._key(wanted, echo)
         subscribers = self._subscribers.setdefault(key, {})
         if subscriber in subscribers:
             raise SubscriptionRefused(f"Already subscribed: {_text(echo)}")
@@ -92,13 +92,13 @@ class Streams:
         if snapshot is not None:
             subscriber.send_update(snapshot)
 
-    def unsubscribe(self, subscriber: Subscriber, wanted: Subscription, echo: Any) -> None:
+    def unsubscribe(self, subscriber: Subscriber, wanted: Subscription, echo: msgspec.Raw) -> None:
         """End a subscription and confirm that.
 
         Raises:
             SubscriptionRefused: There is none.
         """
-        key = self._key(wanted)
+        key = self._key(wanted, echo)
         if subscriber not in self._subscribers.get(key, {}):
             raise SubscriptionRefused(f"Already unsubscribed: {_text(echo)}")
         self._remove(key, subscriber)
@@ -115,14 +115,14 @@ class Streams:
             del self._subscribers[key]
         subscriber.client.unsubscribe(_user_of(key))
 
-    def _key(self, wanted: Subscription) -> Key:
+    def _key(self, wanted: Subscription, echo: msgspec.Raw) -> Key:
         if wanted.type in _OF_COIN and wanted.coin in self._core.universe.by_coin:
             return wanted.type, wanted.coin
         if wanted.type in _OF_USER and wanted.user is not None:
             return wanted.type, wanted.user.lower()
         if wanted.type == "allMids" and self._core.universe.perps(wanted.dex or "") is not None:
             return wanted.type, wanted.dex or ""
-        raise SubscriptionRefused(f"Invalid subscription {_text(msgspec.to_builtins(wanted))}")
+        raise SubscriptionRefused(f"Invalid subscription {_text(echo)}")
 
     # --- sending --------------------------------------------------------------------------------------------
 
@@ -202,9 +202,9 @@ def _frame(channel: str, data: Any) -> bytes:
     return _encode({"channel": channel, "data": data})
 
 
-def _confirmation(method: str, echo: Any) -> bytes:
+def _confirmation(method: str, echo: msgspec.Raw) -> bytes:
     return _frame("subscriptionResponse", {"method": method, "subscription": echo})
 
 
-def _text(value: Any) -> str:
-    return _encode(value).decode()
+def _text(echo: msgspec.Raw) -> str:
+    return bytes(echo).decode(errors="replace")

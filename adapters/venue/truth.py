@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 from typing import IO, Final, Literal, TypeAlias
 
@@ -129,6 +130,7 @@ class TruthLog:
         self._records: Final[deque[TruthRecord]] = deque(maxlen=limit)
         self._file: Final[IO[bytes] | None] = None if path is None else path.open("wb")
         self._next = 0
+        self._appended = 0
         self._written = 0
 
     def next_seq(self) -> int:
@@ -139,20 +141,19 @@ class TruthLog:
 
     def append(self, record: TruthRecord) -> None:
         """Add a record; an `ActionRecord` may still be completed within the same step of the engine."""
-        if self._file is not None and len(self._records) == self._records.maxlen:
-            self.flush()  # the record that is about to be forgotten may not be in the file yet
-        self._records.append(record)
+        records = self._records
+        if self._file is not None and len(records) == records.maxlen and self._written == self._appended - len(records):
+            self._file.write(_ENCODER.encode_lines([records[0]]))  # memory is about to forget it
+            self._written += 1
+        records.append(record)
+        self._appended += 1
 
     def flush(self) -> None:
-        """Write what is new to the file."""
-        if self._file is None:
-            return
-        pending = self._next - self._written
-        if pending:
-            newest = list(_last(self._records, pending))
-            self._file.write(_ENCODER.encode_lines(newest))
-            self._written = self._next
-        self._file.flush()
+        """Write what is new to the file; between steps of the engine, so that every record is complete."""
+        if self._file is not None:
+            self._file.write(_ENCODER.encode_lines(_last(self._records, self._appended - self._written)))
+            self._written = self._appended
+            self._file.flush()
 
     def since(self, seq: int, limit: int = 10_000) -> list[TruthRecord]:
         """Up to `limit` records from number `seq` on.
@@ -160,11 +161,10 @@ class TruthLog:
         Raises:
             TruthForgotten: The record at `seq` has left memory.
         """
-        first = self._next - len(self._records)
+        first = self._appended - len(self._records)
         if seq < first:
             raise TruthForgotten(f"records before {first} are no longer in memory; read the truth log file instead")
-        newest = _last(self._records, self._next - seq)
-        return [record for record, _ in zip(newest, range(limit), strict=False)]
+        return _last(self._records, self._appended - seq)[:limit]
 
     def close(self) -> None:
         """Write what is new and close the file."""
@@ -173,10 +173,11 @@ class TruthLog:
             self._file.close()
 
 
-def _last(records: deque[TruthRecord], count: int) -> Iterable[TruthRecord]:
+def _last(records: deque[TruthRecord], count: int) -> list[TruthRecord]:
     """The last `count` records, oldest first, without walking through the others."""
-    newest = [record for record, _ in zip(reversed(records), range(count), strict=False)]
-    return reversed(newest)
+    newest = list(islice(reversed(records), max(0, count)))
+    newest.reverse()
+    return newest
 
 
 def read_truth(path: Path) -> list[TruthRecord]:

@@ -115,6 +115,11 @@ class Verifiers:
         self._done: list[Done] = []
         self._underway: Final[deque[_Share]] = deque()
 
+    @property
+    def workers(self) -> list[asyncio.subprocess.Process]:
+        """The worker processes that are left."""
+        return [worker.process for worker in self._workers]
+
     async def start(self) -> None:
         """Start the workers."""
         for _ in range(self._wanted):
