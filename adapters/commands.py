@@ -18,6 +18,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
+from adapters.driver import ExecutorFailed
 from adapters.executor import Executor
 from adapters.hyperliquid.info import VenueError
 from adapters.hyperliquid.markets import BadRequest
@@ -40,6 +41,10 @@ from machines.intent import (
 )
 
 Answer: TypeAlias = Callable[[dict[str, Any]], None]
+
+LINE_LIMIT: Final = 64 * 1024
+"""Bytes in a command; an order takes about 200."""
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 OUTCOME_NAMES: Final[dict[type[Outcome], str]] = {
     Resting: "resting",
@@ -127,8 +132,13 @@ class Status(_Command, tag="status"):
     """Ask how the executor is."""
 
 
+class _Reference(msgspec.Struct):
+    ref: str | None = None
+
+
 Command: TypeAlias = PlaceOrder | CancelOrder | ModifyOrder | Flatten | Halt | Reset | Status
-_DECODER = msgspec.json.Decoder(Command)
+_DECODER: Final = msgspec.json.Decoder(Command)
+_REFERENCE: Final = msgspec.json.Decoder(_Reference)
 
 
 class CommandSession:
@@ -149,20 +159,26 @@ class CommandSession:
         async for line in lines:
             if line.strip():
                 await self.take(line)
+        await self.told()
+
+    async def told(self) -> None:
+        """Wait until all outcomes have been told."""
         if self.waiting:
             await asyncio.wait(self.waiting)
 
     async def take(self, line: bytes) -> None:
         """Carry out one line."""
         try:
+            if len(line) > LINE_LIMIT:
+                raise msgspec.DecodeError(f"a command has at most {LINE_LIMIT} bytes")
             command = _DECODER.decode(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            self._answer({"error": "MalformedCommand", "message": f"{error}"})
+        except _UNREADABLE as error:
+            self._answer({"ref": _reference(line), "error": "MalformedCommand", "message": f"{error}"})
             return
         try:
             await self._carry_out(command)
         except (BadRequest, IllegalEvent, VenueError) as error:
-            self._answer({"ref": command.ref, "error": type(error).__name__, "message": str(error)})
+            self._refuse(command.ref, error)
 
     async def _carry_out(self, command: Command) -> None:
         executor = self._executor
@@ -194,8 +210,15 @@ class CommandSession:
         task.add_done_callback(self.waiting.discard)
 
     async def _tell(self, ref: str | None, ticket: Ticket) -> None:
-        outcome = await ticket
-        self._answer({"ref": ref, "cloid": ticket.cloid, **describe(outcome)})
+        try:
+            outcome = await ticket
+        except ExecutorFailed as error:
+            self._refuse(ref, error)
+        else:
+            self._answer({"ref": ref, "cloid": ticket.cloid, **describe(outcome)})
+
+    def _refuse(self, ref: str | None, error: Exception) -> None:
+        self._answer({"ref": ref, "error": type(error).__name__, "message": str(error)})
 
     def _status(self, ref: str | None) -> dict[str, Any]:
         core = self._executor.core
@@ -209,6 +232,14 @@ class CommandSession:
             "ended": core.ended,
             "invariant_violations": self._executor.driver.monitor.violated,
         }
+
+
+def _reference(line: bytes) -> str | None:
+    """The `ref` of a line that makes no sense otherwise, if it can be read."""
+    try:
+        return _REFERENCE.decode(line).ref
+    except _UNREADABLE:
+        return None
 
 
 def describe(outcome: Outcome) -> dict[str, Any]:

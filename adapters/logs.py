@@ -33,14 +33,16 @@ def get_logger(part: str) -> BoundLogger:
 
 
 def configure_logs(level: int = logging.INFO) -> None:
-    """Send all records of `level` and above to standard error."""
+    """Send all records of `level` and above to standard error, and the libraries' warnings with them."""
     person = sys.stderr.isatty()
     renderer: Processor = (
         structlog.dev.ConsoleRenderer() if person else structlog.processors.JSONRenderer(sort_keys=False)
     )
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(ProcessorFormatter(processors=[ProcessorFormatter.remove_processors_meta, renderer]))
-    root = logging.getLogger(_ROOT)
-    root.handlers = [handler]
-    root.propagate = False
-    root.setLevel(level)
+    handler.setFormatter(
+        ProcessorFormatter(
+            processors=[ProcessorFormatter.remove_processors_meta, renderer], foreign_pre_chain=list(_FIELDS)
+        )
+    )
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger(_ROOT).setLevel(level)

@@ -51,7 +51,7 @@ def command(
     - 4: unusable key
     - 5: key not accepted by the venue
     - 6: a fault of its own
-    - 7: control socket in use
+    - 7: nowhere to take commands from, such as a control socket in use
     """
     configure_logs(logging.DEBUG if verbose else logging.INFO)
     try:
@@ -86,11 +86,13 @@ async def _run(config: Config, signer: Signer) -> ExitCode:
         for task in done:
             _raise_first(task)
     finally:
-        for task in work:
+        report = await executor.close()
+        for task in work:  # only now: what the shutdown brought is still told to whoever waits for it
             task.cancel()
         await asyncio.gather(*work, return_exceptions=True)
-        report = await executor.close()
         _list_unfinished(report)
+    if executor.driver.fault is not None:
+        raise executor.driver.fault
     return ExitCode.OK if report.clean else ExitCode.UNFINISHED
 
 
