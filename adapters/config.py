@@ -6,11 +6,11 @@ with its place in the file and what was expected. The file holds no secret: it s
 
 from __future__ import annotations
 
-import re
 import tomllib
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -18,10 +18,9 @@ from msgspec import Meta
 from adapters.hyperliquid.signing import Network, Signer
 from adapters.keys import key_from_env, key_from_file
 from machines.batch import QueueLimits
-from machines.errors import InvalidSetting
 from machines.executor import CoreSettings
 from machines.inflight import HIGH_WATERMARK, VENUE_LIMIT
-from machines.post import TIMEOUT_MS
+from machines.post import TIMEOUT_MS, TIMEOUT_RANGE_MS
 from machines.rate_limit import MESSAGES_PER_MINUTE
 
 _ENDPOINTS: Final[dict[Network, tuple[str, str]]] = {
@@ -29,10 +28,9 @@ _ENDPOINTS: Final[dict[Network, tuple[str, str]]] = {
     "testnet": ("wss://api.hyperliquid-testnet.xyz/ws", "https://api.hyperliquid-testnet.xyz"),
 }
 """The venue's own addresses (protocol.md §1)."""
-_ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}")
 
 Positive = Annotated[int, Meta(ge=1)]
-Address = Annotated[str, Meta(pattern=f"^{_ADDRESS.pattern}$")]
+Address = Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{40}\Z")]
 
 
 class ConfigError(Exception):
@@ -50,18 +48,17 @@ class KeySource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     env: str | None = None
     file: str | None = None
 
+    def __post_init__(self) -> None:
+        if (self.env is None) == (self.file is None):
+            raise ConfigError("key: expected exactly one of `env` (a variable's name) and `file` (a path)")
+
     def load(self) -> Signer:
         """Read the key.
 
         Raises:
             KeyUnusable: It is missing, malformed, or readable by others.
-            ConfigError: Not exactly one source is given.
         """
-        if self.env is not None and self.file is None:
-            return key_from_env(self.env)
-        if self.file is not None and self.env is None:
-            return key_from_file(Path(self.file).expanduser())
-        raise ConfigError("[key]: give exactly one of `env` (a variable's name) and `file` (a path)")
+        return key_from_env(self.env) if self.env is not None else key_from_file(Path(self.file or "").expanduser())
 
 
 class Queues(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -78,11 +75,12 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     Attributes:
         network: Which signatures the venue expects: `mainnet`, `testnet`, or `local` for the local venue.
-        account: The account that trades (master or sub-account); queries ask for it, never for the API wallet.
+        account: The account that trades (master, sub-account or vault); queries ask for it, never for the API wallet.
         key: Where the key of the signer, usually an API wallet, is.
         ws_url: WebSocket address; the network's own by default.
         http_url: HTTP address, without path; the network's own by default.
-        vault_address: The vault or sub-account on whose behalf the signer acts; none by default.
+        vault_address: The vault or sub-account on whose behalf the signer acts, then the same as `account`; none by
+            default.
         tick_ms: Least time between two posts, ms; 0 sends as fast as posts are answered.
         post_timeout_ms: How long a post may wait for its reply, 3 000 to 5 000 ms.
         inflight_limit: The most posts in flight; the venue allows 100 an IP address.
@@ -103,43 +101,47 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     http_url: str | None = None
     vault_address: Address | None = None
     tick_ms: Annotated[int, Meta(ge=0, le=10_000)] = 100
-    post_timeout_ms: int = TIMEOUT_MS
-    inflight_limit: int = VENUE_LIMIT
-    high_watermark: int = HIGH_WATERMARK
+    post_timeout_ms: Annotated[int, Meta(ge=TIMEOUT_RANGE_MS[0], le=TIMEOUT_RANGE_MS[1])] = TIMEOUT_MS
+    inflight_limit: Positive = VENUE_LIMIT
+    high_watermark: Positive = HIGH_WATERMARK
     messages_per_minute: Positive = MESSAGES_PER_MINUTE
     rejections_to_halt: Positive = 5
     queues: Queues = Queues()
-    slippage: Annotated[str, Meta(pattern=r"^0?\.[0-9]+$")] = "0.05"
+    slippage: str = "0.05"
     silence_ms: Annotated[int, Meta(ge=1_000, le=60_000)] = 30_000
     control_socket: str | None = None
     drain_ms: Annotated[int, Meta(ge=0)] = 10_000
 
     def __post_init__(self) -> None:
-        self.core_settings()
+        # The venue wants addresses in lower case (protocol.md §2); wallets show them in mixed case.
+        msgspec.structs.force_setattr(self, "account", self.account.lower())
+        if self.vault_address is not None:
+            msgspec.structs.force_setattr(self, "vault_address", self.vault_address.lower())
+            if self.vault_address != self.account:
+                raise ConfigError(
+                    f"account: expected {self.vault_address}, the vault_address, because that is what trades; got "
+                    f"{self.account}"
+                )
         if self.network == "local" and (self.ws_url is None or self.http_url is None):
             raise ConfigError('network = "local" needs `ws_url` and `http_url`; `hip3 venue` prints both')
-        try:
-            Decimal(self.slippage)
-        except InvalidOperation:
-            raise ConfigError(f'slippage: expected a fraction such as "0.05", got {self.slippage!r}') from None
+        _check_url("ws_url", self.ws_url, ("ws", "wss"))
+        _check_url("http_url", self.http_url, ("http", "https"))
+        if self.high_watermark > self.inflight_limit:
+            raise ConfigError(
+                f"high_watermark: expected at most inflight_limit, {self.inflight_limit}; got {self.high_watermark}"
+            )
+        _check_slippage(self.slippage)
 
     def core_settings(self) -> CoreSettings:
-        """The part that the core wants.
-
-        Raises:
-            ConfigError: Values that do not fit together.
-        """
-        try:
-            return CoreSettings(
-                inflight_limit=self.inflight_limit,
-                high_watermark=self.high_watermark,
-                post_timeout_ms=self.post_timeout_ms,
-                messages_per_minute=self.messages_per_minute,
-                rejections_to_halt=self.rejections_to_halt,
-                queues=QueueLimits(**msgspec.structs.asdict(self.queues)),
-            )
-        except InvalidSetting as error:
-            raise ConfigError(str(error)) from None
+        """The part that the core wants."""
+        return CoreSettings(
+            inflight_limit=self.inflight_limit,
+            high_watermark=self.high_watermark,
+            post_timeout_ms=self.post_timeout_ms,
+            messages_per_minute=self.messages_per_minute,
+            rejections_to_halt=self.rejections_to_halt,
+            queues=QueueLimits(**msgspec.structs.asdict(self.queues)),
+        )
 
     @property
     def endpoints(self) -> tuple[str, str]:
@@ -166,6 +168,27 @@ def load_config(path: Path) -> Config:
         raise ConfigError(f"{path}: {_readable(str(error))}") from None
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
+
+
+def _check_url(key: str, url: str | None, schemes: tuple[str, str]) -> None:
+    if url is None:
+        return
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # the port is no port
+        usable = False
+    if not usable:
+        raise ConfigError(f"{key}: expected an address such as {schemes[0]}://127.0.0.1:8645, got {url!r}")
+
+
+def _check_slippage(text: str) -> None:
+    try:
+        usable = 0 <= Decimal(text) < 1
+    except InvalidOperation:
+        usable = False
+    if not usable:
+        raise ConfigError(f'slippage: expected a fraction from 0 to below 1, such as "0.05"; got {text!r}')
 
 
 def _readable(message: str) -> str:
