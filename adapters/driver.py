@@ -31,8 +31,10 @@ from machines import events as ev
 from machines.clock import Clock
 from machines.errors import IllegalEvent
 from machines.executor import ExecutorCore
+from machines.intent import Priority
 from machines.post import PostRequest
 from machines.session import SessionState
+from spec.invariants import Violation
 
 POLL_MS: Final = 100
 """How often a tick is tried again while nothing may be sent."""
@@ -85,6 +87,8 @@ class Driver:
         self._clock = clock
         self._owner = owner
         self._inbox: deque[ev.Event] = deque()
+        self._violation: Violation | None = None
+        self._reported: set[str] = set()
         self._busy = False
         self._state = core.session.state
         self._tick: asyncio.Handle | None = None
@@ -112,7 +116,7 @@ class Driver:
         except IllegalEvent:
             raise
         except Exception as error:
-            raise self._fail(error) from error
+            raise self.fail(error) from error
         finally:
             self._busy = False
         self._arm_tick()
@@ -125,7 +129,7 @@ class Driver:
         except ExecutorFailed:
             return
         except IllegalEvent as error:
-            self._fail(error)
+            self.fail(error)
 
     def write_auxiliary(self, frame: str) -> None:
         """Write a frame that is no post: a ping or a subscription.
@@ -140,7 +144,7 @@ class Driver:
             return
         except WriteBroken as error:
             log.info("auxiliary_frame_broken", reason=str(error))
-            self.transport.abort()
+            self.transport.abort(str(error))
         self.drive(ev.MessageWritten())
 
     def stop(self) -> None:
@@ -149,12 +153,15 @@ class Driver:
             if handle is not None:
                 handle.cancel()
 
-    def _fail(self, error: Exception) -> ExecutorFailed:
-        log.critical("executor_failed", error=f"{type(error).__name__}: {error}", exc_info=error)
-        self.fault = ExecutorFailed(f"the executor stopped on a fault of its own: {type(error).__name__}: {error}")
-        self.stop()
-        self.transport.abort()
-        self._owner.on_fault(self.fault)
+    def fail(self, error: BaseException) -> ExecutorFailed:
+        """Stop for good, because `error` shows that something of our own is broken; the owner is told."""
+        if self.fault is None:
+            what = f"{type(error).__name__}: {error}"
+            log.critical("executor_failed", error=what, exc_info=error)
+            self.fault = ExecutorFailed(f"the executor stopped on a fault of its own: {what}")
+            self.stop()
+            self.transport.abort("the executor stopped")
+            self._owner.on_fault(self.fault)
         return self.fault
 
     # ----------------------------------------------------------------------------------------------- the transport
@@ -220,15 +227,22 @@ class Driver:
             log.warning("hand_over_failed", how=type(event).__name__, post_id=event.post_id, reason=event.reason)
         self._perform(effects)
         if isinstance(event, ev.SendBroken):
-            self.transport.abort()
+            self.transport.abort(event.reason)
 
     def _watch(self) -> None:
-        violation = self.monitor.check(self.core.snapshot())
-        if violation is not None:
+        """Check the invariants; one that is violated is logged once, and new orders stop while it is."""
+        self._violation = violation = self.monitor.check(self.core.snapshot())
+        if violation is None:
+            return
+        if violation.invariant.id not in self._reported:
+            self._reported.add(violation.invariant.id)
             log.critical("invariant_violated", invariant=violation.invariant.id, detail=violation.detail)
+        if not self.core.hard_stop.tripped:  # what is violated stays so, after this very step too
             self._inbox.append(ev.StopTripped(f"invariant violated: {violation}"))
 
     def _hand_over(self, post: PostRequest) -> ev.PostWritten | ev.SendRefused | ev.SendBroken:
+        if self._violation is not None and post.priority is Priority.NEW_ORDER:
+            return ev.SendRefused(post.post_id, f"invariant violated: {self._violation}")
         try:
             frame = self._frame_of(post)
         except Exception as error:  # whatever it was: no byte has left, the items are safe

@@ -14,11 +14,11 @@ import asyncio
 import random
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import aiohttp
 
@@ -78,7 +78,8 @@ class CloseReport:
 
     Attributes:
         not_executed: Intents that were never sent.
-        unknown: Intents that were sent and whose fate is not known.
+        unknown: Intents that were sent and whose fate is not known; after a fault of the executor's own, all that
+            were open.
     """
 
     not_executed: tuple[Intent, ...]
@@ -88,6 +89,14 @@ class CloseReport:
     def clean(self) -> bool:
         """Whether everything that was accepted had ended on its own."""
         return not self.not_executed and not self.unknown
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """An accepted intent without an outcome, and who waits for it."""
+
+    intent: Intent
+    future: asyncio.Future[Outcome]
 
 
 class Executor:
@@ -117,13 +126,15 @@ class Executor:
         self._signer = signer
         self._feed: Feed[ExecutorEvent] = Feed()
         self.reception = Reception(self.driver.drive, self._feed.publish)
-        self._open: dict[int, tuple[Ticket, asyncio.Future[Outcome]]] = {}
+        self._open: dict[int, _Open] = {}
         self._answer: Ticket | None = None
         self._ready = asyncio.Event()
         self._idle = asyncio.Event()
         self._faulted = asyncio.Event()
         self._refusal: str | None = None
-        self._closing: list[Intent] | None = None
+        self._abandoned: tuple[Intent, ...] = ()
+        self._ended_closing: list[Intent] | None = None
+        self._closing: asyncio.Task[CloseReport] | None = None
         self._session: aiohttp.ClientSession | None = None
         self._synchroniser: Synchroniser | None = None
         self._connecting: asyncio.Task[None] | None = None
@@ -164,7 +175,7 @@ class Executor:
             self.driver.drive,
             self._keep_markets,
         )
-        self._connecting = asyncio.create_task(self.driver.transport.run(), name="hip3 transport")
+        self._connecting = self._watched(self.driver.transport.run(), "hip3 transport")
 
     async def wait_ready(self, timeout_s: float | None = None) -> None:
         """Wait until new orders pass.
@@ -177,10 +188,7 @@ class Executor:
         try:
             await asyncio.wait_for(self._ready.wait(), timeout_s)
         except TimeoutError:
-            raise VenueUnreachable(
-                f"not ready after {timeout_s} s: the session to {self.driver.transport.url} is "
-                f"{self.core.session.state.value}; check the address and the network, and the log for what failed"
-            ) from None
+            raise VenueUnreachable(self._why_not_ready(f"after {timeout_s} s")) from None
         if self.driver.fault is not None:
             raise self.driver.fault
         if self._refusal is not None:
@@ -189,6 +197,8 @@ class Executor:
                 f"{self.config.account} or of an API wallet of it, and that it belongs to network "
                 f"{self.config.network!r}."
             )
+        if self.core.session.ending:
+            raise VenueUnreachable(self._why_not_ready("before the shutdown"))
 
     async def wait_fault(self) -> None:
         """Wait for a fault of the executor's own; returns only by raising it.
@@ -256,20 +266,28 @@ class Executor:
         Returns:
             What could not be finished.
         """
-        if self._closing is not None:
-            return _report(self._closing)
-        self._closing = []
-        if self.driver.fault is None:
-            await self._drain()
-        self.driver.stop()
-        tasks = [task for task in (self._connecting, self._synchronising) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if self._session is not None:
-            await self._session.close()
-        self._feed.close()
-        return _report(self._closing)
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._shut_down(), name="hip3 shutdown")
+        # Shielded: a caller that gives up must not leave the others with half a shutdown.
+        return await asyncio.shield(self._closing)
+
+    async def _shut_down(self) -> CloseReport:
+        ended: list[Intent] = []
+        self._ended_closing = ended
+        try:
+            if self.driver.fault is None:
+                await self._drain()
+        finally:
+            self.driver.stop()
+            tasks = self._cancel_tasks()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            if self._session is not None:
+                await self._session.close()
+            self._feed.close()
+        return CloseReport(
+            tuple(intent for intent in ended if isinstance(intent.outcome, NotExecuted)),
+            (*(intent for intent in ended if isinstance(intent.outcome, Unknown)), *self._abandoned),
+        )
 
     async def _drain(self) -> None:
         self.driver.drive(ev.DrainStarted())
@@ -306,7 +324,7 @@ class Executor:
             case ev.Transmit():
                 return
         self._feed.publish(effect)
-        if self._closing is not None and self.core.idle:
+        if self._ended_closing is not None and self.core.idle:
             self._idle.set()
 
     def on_session(self, state: SessionState) -> None:
@@ -316,16 +334,17 @@ class Executor:
         if state is SessionState.SYNCING and self._synchroniser is not None:
             for kind in ("orderUpdates", "userFills"):
                 self.driver.write_auxiliary(subscribe_frame({"type": kind, "user": self.config.account}))
-            self._synchronising = asyncio.create_task(self._synchroniser.run(), name="hip3 synchroniser")
+            self._synchronising = self._watched(self._synchroniser.run(), "hip3 synchroniser")
         elif state is SessionState.READY:
             self._ready.set()
-        elif state in (SessionState.DISCONNECTED, SessionState.CLOSED):
+        elif state is SessionState.DISCONNECTED:
             if self._synchronising is not None:
                 self._synchronising.cancel()
-            if state is SessionState.CLOSED and self._connecting is not None:
-                self._connecting.cancel()
-            else:
+            if self._refusal is None:
                 self._ready.clear()
+        elif state is SessionState.CLOSED:
+            self._cancel_tasks()
+            self._ready.set()
             self._idle.set()
 
     def on_frame(self, frame: bytes) -> None:
@@ -334,9 +353,12 @@ class Executor:
 
     def on_fault(self, fault: ExecutorFailed) -> None:
         """Nothing more will happen: whoever waits learns it."""
-        for _, future in self._open.values():
-            future.set_exception(fault)
+        self._abandoned = tuple(entry.intent for entry in self._open.values())
+        for entry in self._open.values():
+            entry.future.set_exception(fault)
         self._open.clear()
+        self._cancel_tasks()
+        self._feed.close()
         self._faulted.set()
         self._ready.set()
         self._idle.set()
@@ -350,19 +372,18 @@ class Executor:
         if outcome is None or entry is None:
             raise ExecutorFailed(f"intent {intent.seq} ended without an outcome, or twice")
         self.outcomes[type(outcome)] += 1
-        entry[1].set_result(outcome)
-        if self._closing is not None:
-            self._closing.append(intent)
+        entry.future.set_result(outcome)
+        if self._ended_closing is not None:
+            self._ended_closing.append(intent)
 
     def _ticket(self, admission: Admission, intent: Intent | None) -> Ticket:
         if intent is None:
             return self._refused(admission)
         if admission is Admission.ALREADY_FLATTENING:
-            return self._open[intent.seq][0].also(admission)
+            return Ticket(admission, intent.cloid, self._open[intent.seq].future)
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        ticket = Ticket(admission, intent.cloid, future)
-        self._open[intent.seq] = (ticket, future)
-        return ticket
+        self._open[intent.seq] = _Open(intent, future)
+        return Ticket(admission, intent.cloid, future)
 
     def _refused(self, admission: Admission) -> Ticket:
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
@@ -370,9 +391,29 @@ class Executor:
         self.refusals[admission] += 1
         return Ticket(admission, None, future)
 
+    # -------------------------------------------------------------------------------------------------- the tasks
 
-def _report(ended: list[Intent]) -> CloseReport:
-    return CloseReport(
-        tuple(intent for intent in ended if isinstance(intent.outcome, NotExecuted)),
-        tuple(intent for intent in ended if isinstance(intent.outcome, Unknown)),
-    )
+    def _watched(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Run `work` beside the rest; if it breaks, so does the executor: nobody else would notice."""
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._on_task_done)
+        return task
+
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self.driver.fail(error)
+
+    def _cancel_tasks(self) -> list[asyncio.Task[None]]:
+        tasks = [task for task in (self._connecting, self._synchronising) if task is not None]
+        for task in tasks:
+            task.cancel()
+        return tasks
+
+    def _why_not_ready(self, when: str) -> str:
+        halted = self.core.hard_stop.reason
+        return (
+            f"not ready {when}: the session to {self.driver.transport.url} is {self.core.session.state.value}"
+            f"{'' if halted is None else f', new orders are halted ({halted})'}; check the address and the network, "
+            "and the log for what failed"
+        )

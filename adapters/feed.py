@@ -25,21 +25,24 @@ class Subscription(Generic[T], AsyncIterator[T]):
         self._feed = feed
         self._waiting: deque[T] = deque()
         self._lagged = False
+        self._closed = False
         self._news = asyncio.Event()
 
     async def __anext__(self) -> T:
         while not self._waiting:
             if self._lagged:
                 raise FeedLagged(f"more than {BACKLOG} events waited for this reader; some are lost to it")
-            if self._feed.closed:
+            if self._closed or self._feed.closed:
                 raise StopAsyncIteration
             self._news.clear()
             await self._news.wait()
         return self._waiting.popleft()
 
     def close(self) -> None:
-        """Take no more events."""
+        """Take no more events; what waits can still be read."""
         self._feed.drop(self)
+        self._closed = True
+        self._news.set()
 
     def offer(self, item: T) -> None:
         """Queue an event for this reader, or note that it is too slow."""

@@ -12,7 +12,8 @@ class Ticket:
     """Given for every submit; awaiting it gives the outcome, once it is certain.
 
     Attributes:
-        admission: The answer at once (finding B4); unless it is accepted, the outcome is there already.
+        admission: The answer at once (finding B4); unless it is accepted, the outcome is there already (or, for
+            ALREADY_FLATTENING, that of the order under way: finding X9).
         cloid: The client order id of the order concerned; None for a cancel by oid, or when refused.
     """
 
@@ -39,7 +40,3 @@ class Ticket:
             ExecutorFailed: The executor broke before the intent ended.
         """
         return self._future.result() if self._future.done() else None
-
-    def also(self, admission: Admission) -> Ticket:
-        """A second ticket for the same intent, with an admission of its own (finding X9)."""
-        return Ticket(admission, self.cloid, self._future)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from contextlib import suppress
 from typing import Final, Protocol
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -76,20 +75,21 @@ class Transport:
         self._silence_ms = silence_ms
         self._jitter = jitter
         self._connection: ClientConnection | None = None
+        self._dropped = ""
+        self._failures = 0
         self._heard_ms = 0
         self._attempts = MessageRate(CONNECTIONS_PER_MINUTE)
 
     async def run(self) -> None:
         """Stay connected until cancelled."""
-        failures = 0
         while True:
             await asyncio.sleep(self._attempts.wait_ms(self._clock.monotonic_ms()) / 1_000)
             self._attempts.record(self._clock.monotonic_ms())
             self._listener.on_connecting()
-            opened = False
             try:
                 async with connect(
                     self.url,
+                    proxy=None,  # as the questions over HTTP go
                     compression=None,
                     ping_interval=None,
                     open_timeout=OPEN_TIMEOUT_S,
@@ -97,14 +97,11 @@ class Transport:
                     max_size=MAX_FRAME_BYTES,
                     max_queue=MAX_FRAMES_QUEUED,
                 ) as connection:
-                    opened = True
-                    failures = 0
-                    await self._serve(connection)
-                    reason = "closed by the venue"
+                    reason = await self._serve(connection)
             except (OSError, WebSocketException, TimeoutError) as error:
                 reason = _describe(error)
-            failures += not opened
-            retry_ms = self._jitter.randint(0, min(BACKOFF_CAP_MS, BACKOFF_MS << min(failures, 10)))
+            retry_ms = self._jitter.randint(0, min(BACKOFF_CAP_MS, BACKOFF_MS << min(self._failures, 10)))
+            self._failures += 1
             self._listener.on_lost(reason, retry_ms)
             await asyncio.sleep(retry_ms / 1_000)
 
@@ -115,6 +112,7 @@ class Transport:
         return (
             connection is not None
             and connection.state is State.OPEN
+            and not connection.transport.is_closing()
             and connection.transport.get_write_buffer_size() == 0
         )
 
@@ -142,22 +140,27 @@ class Transport:
         if connection.transport.is_closing():
             raise WriteBroken("the connection broke while writing")
 
-    def abort(self) -> None:
-        """Drop the connection at once; `run` opens the next one."""
+    def abort(self, reason: str) -> None:
+        """Drop the connection at once, for `reason`; `run` opens the next one."""
         if self._connection is not None:
+            self._dropped = reason
             self._connection.transport.abort()
 
-    async def _serve(self, connection: ClientConnection) -> None:
+    async def _serve(self, connection: ClientConnection) -> str:
+        """Read until the connection ends; returns why it did."""
         self._connection = connection
+        self._dropped = ""
         self._heard_ms = self._clock.monotonic_ms()
         self._listener.on_open()
         self._watch_silence(connection)
         try:
-            with suppress(ConnectionClosed):
-                while True:
-                    frame = await connection.recv(decode=False)
-                    self._heard_ms = self._clock.monotonic_ms()
-                    self._listener.on_frame(frame)
+            while True:
+                frame = await connection.recv(decode=False)
+                self._heard_ms = self._clock.monotonic_ms()
+                self._failures = 0  # only now: a venue that accepts and hangs up at once is not asked more often
+                self._listener.on_frame(frame)
+        except ConnectionClosed as error:
+            return self._dropped or f"closed by the venue: {error}"
         finally:
             self._connection = None
 
@@ -167,7 +170,7 @@ class Transport:
             return
         left_ms = self._silence_ms - self.silent_ms
         if left_ms <= 0:
-            self.abort()
+            self.abort(f"nothing arrived for {self._silence_ms} ms")
         else:
             asyncio.get_running_loop().call_later(left_ms / 1_000, self._watch_silence, connection)
 
