@@ -6,6 +6,7 @@ with its place in the file and what was expected. The file holds no secret: it s
 
 from __future__ import annotations
 
+import re
 import tomllib
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -28,9 +29,9 @@ _ENDPOINTS: Final[dict[Network, tuple[str, str]]] = {
     "testnet": ("wss://api.hyperliquid-testnet.xyz/ws", "https://api.hyperliquid-testnet.xyz"),
 }
 """The venue's own addresses (protocol.md §1)."""
+_ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}")
 
 Positive = Annotated[int, Meta(ge=1)]
-Address = Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{40}\Z")]
 
 
 class ConfigError(Exception):
@@ -95,11 +96,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """
 
     network: Literal["mainnet", "testnet", "local"]
-    account: Address
+    account: str
     key: KeySource
     ws_url: str | None = None
     http_url: str | None = None
-    vault_address: Address | None = None
+    vault_address: str | None = None
     tick_ms: Annotated[int, Meta(ge=0, le=10_000)] = 100
     post_timeout_ms: Annotated[int, Meta(ge=TIMEOUT_RANGE_MS[0], le=TIMEOUT_RANGE_MS[1])] = TIMEOUT_MS
     inflight_limit: Positive = VENUE_LIMIT
@@ -114,9 +115,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     def __post_init__(self) -> None:
         # The venue wants addresses in lower case (protocol.md §2); wallets show them in mixed case.
-        msgspec.structs.force_setattr(self, "account", self.account.lower())
+        msgspec.structs.force_setattr(self, "account", _address("account", self.account))
         if self.vault_address is not None:
-            msgspec.structs.force_setattr(self, "vault_address", self.vault_address.lower())
+            msgspec.structs.force_setattr(self, "vault_address", _address("vault_address", self.vault_address))
             if self.vault_address != self.account:
                 raise ConfigError(
                     f"account: expected {self.vault_address}, the vault_address, because that is what trades; got "
@@ -168,6 +169,12 @@ def load_config(path: Path) -> Config:
         raise ConfigError(f"{path}: {_readable(str(error))}") from None
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
+
+
+def _address(key: str, text: str) -> str:
+    if not _ADDRESS.fullmatch(text):
+        raise ConfigError(f"{key}: expected an address, 0x and 40 hex digits; got {text!r}")
+    return text.lower()
 
 
 def _check_url(key: str, url: str | None, schemes: tuple[str, str]) -> None:
