@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from adapters.hyperliquid.signing import Network, Signer
-from adapters.keys import key_from_env, key_from_file
+from adapters.keys import is_key, key_from_env, key_from_file
 from machines.batch import QueueLimits
 from machines.executor import CoreSettings
 from machines.inflight import HIGH_WATERMARK, VENUE_LIMIT
@@ -52,6 +52,8 @@ class KeySource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     def __post_init__(self) -> None:
         if (self.env is None) == (self.file is None):
             raise ConfigError("key: expected exactly one of `env` (a variable's name) and `file` (a path)")
+        if is_key(self.env or self.file or ""):
+            raise ConfigError("key: expected the place of the key, not the key itself; take it out of this file")
 
     def load(self) -> Signer:
         """Read the key.
@@ -173,7 +175,7 @@ def load_config(path: Path) -> Config:
 
 def _address(key: str, text: str) -> str:
     if not _ADDRESS.fullmatch(text):
-        raise ConfigError(f"{key}: expected an address, 0x and 40 hex digits; got {text!r}")
+        raise ConfigError(f"{key}: expected an address, 0x and 40 hex digits")  # not repeated: it may be the key
     return text.lower()
 
 

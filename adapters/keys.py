@@ -33,6 +33,11 @@ class KeyExposed(KeyUnusable):
     """The key file can be read by others than its owner."""
 
 
+def is_key(text: str) -> bool:
+    """Whether this is a private key, or looks like one."""
+    return _KEY.fullmatch(text.strip()) is not None
+
+
 def key_from_env(name: str, environment: Mapping[str, str] | None = None) -> Signer:
     """The key in environment variable `name`.
 
@@ -66,7 +71,7 @@ def key_from_file(path: Path) -> Signer:
 
 
 def _signer(value: str, where: str) -> Signer:
-    if not _KEY.fullmatch(value):
+    if not is_key(value):
         raise KeyMalformed(f"{where} does not hold a private key: expected 64 hex digits, with or without 0x")
     try:
         return Signer(value)
