@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import json
 import signal
 from decimal import Decimal
@@ -104,18 +106,21 @@ def command(
 
 async def _serve(config: VenueConfig, *, as_json: bool) -> None:
     """Run until a signal asks to stop."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in _STOP_SIGNALS:
-        loop.add_signal_handler(number, stop.set)
     async with Venue(config) as venue:
+        running = asyncio.create_task(venue.run())
+        for number in _STOP_SIGNALS:
+            asyncio.get_running_loop().add_signal_handler(number, running.cancel)
+        # Orders and records live long and form no cycles: looking through them again and again only makes pauses.
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
         facts = {"url": venue.url, "ws_url": venue.ws_url, "network": config.network, "seed": config.seed}
         typer.echo(
             json.dumps(facts)
             if as_json
             else f"venue on {venue.url} (WebSocket {venue.ws_url}), {config.network} signatures, seed {config.seed}"
         )
-        await stop.wait()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
 
 
 def _accounts(texts: list[str]) -> dict[str, Decimal]:

@@ -24,7 +24,7 @@ DEFAULT_LEVERAGE: Final = 20
 """Leverage of a market whose leverage nobody set; the market's highest where that is lower."""
 
 
-class Fill(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class Fill(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """One side of a trade, in the venue's form (protocol.md §8); numbers are decimal text."""
 
     coin: str

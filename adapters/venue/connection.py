@@ -82,6 +82,7 @@ class Connection:
         self._unsent_replies = 0
         self._wake: Final = asyncio.Event()
         self._closing: asyncio.Task[bool] | None = None
+        self._ended = False
 
     async def run(self) -> None:
         """Serve the client until the connection ends."""
@@ -94,6 +95,7 @@ class Connection:
                 if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                     self._receive(message.data)
         finally:
+            self._ended = True
             if death is not None:
                 death.cancel()
             writer.cancel()
@@ -114,8 +116,9 @@ class Connection:
 
     def send(self, frame: bytes) -> None:
         """Send a frame; frames leave in the order of these calls."""
-        self._outbox.append(frame)
-        self._wake.set()
+        if not self._ended:
+            self._outbox.append(frame)
+            self._wake.set()
 
     def send_update(self, frame: bytes) -> None:
         """Send a frame of a stream; faults may lose or delay it."""
@@ -226,7 +229,7 @@ class Connection:
             self.send(_GARBAGE)
 
     def _reply(self, post_id: int, response: dict[str, Any]) -> None:
-        if self._socket.closed:
+        if self._ended:
             self.client.end_posts(1)
             return
         self._unsent_replies += 1

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
 _MINUTE_MS: Final = 60_000
+_Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,15 +26,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         open_orders: Open orders an account has to begin with; one more per 5M USDC traded, at most 5000.
     """
 
-    connections: int = 10
-    connections_per_minute: int = 30
-    subscriptions: int = 1000
-    users: int = 10
-    messages_per_minute: int = 2000
-    inflight_posts: int = 100
-    weight_per_minute: int = 1200
-    address_budget: int = 10_000
-    open_orders: int = 1000
+    connections: _Count = 10
+    connections_per_minute: _Count = 30
+    subscriptions: _Count = 1000
+    users: _Count = 10
+    messages_per_minute: _Count = 2000
+    inflight_posts: _Count = 100
+    weight_per_minute: _Count = 1200
+    address_budget: _Count = 10_000
+    open_orders: _Count = 1000
 
 
 class MinuteWindow:

@@ -8,7 +8,7 @@ users' accounts change only by trades with it.
 from __future__ import annotations
 
 import random
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -24,6 +24,10 @@ HOUSE: Final = "0x" + "ff" * 20
 HOUSE_FUNDS: Final = 10**12 * USD
 
 
+_BPS: Final = 10_000
+_FIGURES: Final = 5
+
+
 class Liquidity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the market makers do.
 
@@ -34,14 +38,10 @@ class Liquidity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         volatility_bps: Standard deviation of one step of the random walk; 0 for a price that stands still.
     """
 
-    levels: int = 10
-    spread_bps: int = 2
-    depth_usd: int = 500_000
-    volatility_bps: float = 1.0
-
-
-_BPS: Final = 10_000
-_FIGURES: Final = 5
+    levels: Annotated[int, msgspec.Meta(ge=0, le=100)] = 10
+    spread_bps: Annotated[int, msgspec.Meta(ge=1, le=99)] = 2
+    depth_usd: Annotated[int, msgspec.Meta(ge=10, le=10**9)] = 500_000
+    volatility_bps: Annotated[float, msgspec.Meta(ge=0, le=_BPS)] = 1.0
 
 
 class MarketMakers:

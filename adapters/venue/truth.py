@@ -21,7 +21,7 @@ from typing import IO, Final, Literal, TypeAlias
 import msgspec
 
 
-class TruthItem(msgspec.Struct, omit_defaults=True, kw_only=True):
+class TruthItem(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     """The effect of one item of an action.
 
     Attributes:
@@ -42,7 +42,7 @@ class TruthItem(msgspec.Struct, omit_defaults=True, kw_only=True):
     error: str | None = None
 
 
-class ActionRecord(msgspec.Struct, tag="action", tag_field="kind", omit_defaults=True, kw_only=True):
+class ActionRecord(msgspec.Struct, tag="action", tag_field="kind", omit_defaults=True, kw_only=True, gc=False):
     """An action, processed or refused as a whole.
 
     Attributes:
@@ -70,7 +70,7 @@ class ActionRecord(msgspec.Struct, tag="action", tag_field="kind", omit_defaults
     items: list[TruthItem] = []
 
 
-class FillRecord(msgspec.Struct, tag="fill", tag_field="kind", omit_defaults=True, kw_only=True, frozen=True):
+class FillRecord(msgspec.Struct, tag="fill", tag_field="kind", omit_defaults=True, kw_only=True, frozen=True, gc=False):
     """A trade of one order.
 
     Attributes:
@@ -92,7 +92,7 @@ class FillRecord(msgspec.Struct, tag="fill", tag_field="kind", omit_defaults=Tru
     crossed: bool
 
 
-class EndRecord(msgspec.Struct, tag="end", tag_field="kind", omit_defaults=True, kw_only=True, frozen=True):
+class EndRecord(msgspec.Struct, tag="end", tag_field="kind", omit_defaults=True, kw_only=True, frozen=True, gc=False):
     """An order that ended with something left: canceled by its owner or by the venue, or rejected at its trigger.
 
     Attributes:
