@@ -12,6 +12,8 @@ Choices where protocol.md leaves the matter open:
   with what it traded, and its record ends as `canceled` with the rest as `sz`.
 * A reduce-only order never trades more than the position, and is canceled (`reduceOnlyCanceled`) once there is none
   left to reduce. A waiting one is checked when it is triggered.
+* An order that waits for its trigger is answered `resting`, with the oid by which it can be canceled: the official
+  SDK's own stop-order example reads that. The bare strings of §2 are never answered.
 * A triggered market order takes what is within 10 % of the mark price; a triggered order keeps its oid.
 """
 

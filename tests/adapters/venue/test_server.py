@@ -159,6 +159,7 @@ async def test_a_post_that_can_not_be_read_gets_an_error_reply() -> None:
         '{"method":"post"}',
         '{"method":"post","id":1}',
         '{"method":"subscribe"}',
+        '{"method":"subscribe","subscription":{"type":1}}',
         '{"method":"fly"}',
     ],
 )
