@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from machines.intent import Admission, Intent, Request
+from machines.intent import Admission, Intent, ItemResult, Outcome, Request
 from machines.nonce import Drift
 from machines.post import PostRequest
 from machines.reply import PostReply
+from machines.settlement import OrderRecord
 
 # ---------------------------------------------------------------------------------------------- from the owner
 
@@ -135,10 +136,48 @@ class ErrorReceived:
 
 
 @dataclass(frozen=True, slots=True)
-class OrderClosed:
-    """The order stream says that the order `cloid` is on the book no more."""
+class OrderSeen:
+    """The order stream says what became of the order `cloid` (finding X7)."""
 
     cloid: str
+    record: OrderRecord
+
+
+@dataclass(frozen=True, slots=True)
+class OrderGone:
+    """The order `cloid` rested, and is no longer among the open ones; what became of it was missed."""
+
+    cloid: str
+
+
+@dataclass(frozen=True, slots=True)
+class LookedUp:
+    """The answer to a `LookUp`; None if the venue knows no such order (settlement.md, rule 9)."""
+
+    post_id: int
+    seq: int
+    record: OrderRecord | None
+
+
+@dataclass(frozen=True, slots=True)
+class LookUpFailed:
+    """A `LookUp` was not answered, which counts for nothing."""
+
+    post_id: int
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What an earlier run left unsettled, from the journal; comes first, if at all.
+
+    Attributes:
+        posts: Unanswered or unsettled posts with their open items, oldest first.
+        same_key: Whether this run signs with the key that signed them; else fences prove nothing (rule 3).
+    """
+
+    posts: tuple[PostRequest, ...]
+    same_key: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +217,11 @@ Event: TypeAlias = (
     | ConnectionLost
     | ReplyReceived
     | ErrorReceived
-    | OrderClosed
+    | OrderSeen
+    | OrderGone
+    | LookedUp
+    | LookUpFailed
+    | Recovered
     | ServerTimeLearned
     | MarketsLoaded
     | BudgetReported
@@ -223,6 +266,48 @@ class IntentEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class IntentUnknown:
+    """The fate of an intent is not known for now; settlement has begun."""
+
+    intent: Intent
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class IntentUnsettled:
+    """The executor closes before the fate of an intent is known; the journal keeps it for the next run."""
+
+    intent: Intent
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LookUp:
+    """Ask the venue for the record of an order; answer with `LookedUp` or `LookUpFailed`."""
+
+    post_id: int
+    seq: int
+    key: str | int
+
+
+@dataclass(frozen=True, slots=True)
+class SettlementOverdue:
+    """These intents have been unknown for too long: an alarm. Their markets take no new orders until it is known."""
+
+    intents: tuple[Intent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """Two sources tell of one order what can't both be true: an alarm; the first one stays (finding X7)."""
+
+    intent: Intent
+    first: Outcome
+    later: ItemResult
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class StrayReply:
     """A reply for no open post: late, repeated or unknown. It changed nothing."""
 
@@ -252,4 +337,18 @@ class KeyRefused:
     reason: str
 
 
-Effect: TypeAlias = Admitted | Transmit | PostEnded | IntentEnded | StrayReply | Halted | DriftSeen | KeyRefused
+Effect: TypeAlias = (
+    Admitted
+    | Transmit
+    | PostEnded
+    | IntentEnded
+    | IntentUnknown
+    | IntentUnsettled
+    | LookUp
+    | SettlementOverdue
+    | Contradiction
+    | StrayReply
+    | Halted
+    | DriftSeen
+    | KeyRefused
+)

@@ -1,7 +1,8 @@
 """The core: all machines composed into one flow, without I/O.
 
     submit → cloid → queue → *tick*: at most one batch → nonce → `Transmit` → written | refused | broken
-           → reply | error | timeout | disconnect ends the post → each item's outcome to its owner
+           → reply | error | timeout | disconnect ends the post → each item's outcome to its owner,
+             or, if the post ended ambiguous, settlement: fence → look-up → outcome
 
 `handle(event)` takes one event, moves the machines, and returns what the shell has to do. The shell does it in order
 and reports back through further events; it calls from one place, so that there are no locks (design.md, One owner).
@@ -10,24 +11,22 @@ and reports back through further events; it calls from one place, so that there 
 `SendRefused` or `SendBroken` before anything else; any other event meanwhile is refused with `StepOrderError`. So a
 post is registered and counted in the very step that writes it (finding P1), and no reply can find it unregistered.
 
-**Who may end what.** Only `_end_post` ends posts and only `_end_intent` ends intents. A post that ends ambiguous ends
-its items Unknown; settlement will take over there (settlement.md).
+**Who may end what.** `PostRequestManager.end` alone ends posts, and `_end_intent` alone ends intents. Every other
+part finds out; these two act.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from machines import events as ev
-from machines.batch import PRIORITIES, BatchScheduler, QueueLimits
+from machines.batch import PRIORITIES, BatchScheduler
 from machines.clock import Clock
-from machines.errors import InvalidSetting, NonceOutsideWindow, StepOrderError
-from machines.hard_stop import HardStop, is_benign
-from machines.inflight import HIGH_WATERMARK, VENUE_LIMIT, InflightTracker
+from machines.errors import NonceOutsideWindow, StepOrderError
+from machines.hard_stop import MISSING_ORDER, HardStop, is_benign
+from machines.inflight import InflightTracker
 from machines.intent import (
-    INTENT,
     ActionKind,
     Admission,
     Cancel,
@@ -36,53 +35,30 @@ from machines.intent import (
     IntentEvent,
     IntentState,
     ItemResult,
-    Modify,
     NotExecuted,
-    Order,
     Outcome,
     Priority,
     Rejected,
-    Request,
-    Unknown,
     ending_of,
 )
 from machines.nonce import Drift, NonceManager
-from machines.post import TIMEOUT_MS, PostEvent, PostRequest, PostRequestManager
-from machines.rate_limit import MESSAGES_PER_MINUTE, AddressBudget, MessageRate
+from machines.post import PostEvent, PostRequest, PostRequestManager
+from machines.rate_limit import AddressBudget, MessageRate
+from machines.register import IntentRegister
 from machines.reply import Accepted, GatewayError, PostReply, Refused
 from machines.session import Session, SessionEvent, SessionState
+from machines.settings import CoreSettings
+from machines.settlement import Attempt, contradict, outcome_of
+from machines.settler import Finding, Settler
 from machines.snapshot import QueueView, Snapshot
-from machines.verdict import Answered, NeverRan, Unclear, verdict_on
+from machines.verdict import Answered, NeverRan, Unclear, nonce_spent, verdict_on
 
 BACK_OFF_MS: Final = 1_000
 """How long nothing is sent after the venue's gate answered with an error."""
 
 _HAND_OVER: Final = (ev.PostWritten, ev.SendRefused, ev.SendBroken)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CoreSettings:
-    """What can be set about the core; the defaults are the venue's limits and design.md's.
-
-    Attributes:
-        inflight_limit: The most posts in flight.
-        high_watermark: The count from which new orders wait.
-        post_timeout_ms: How long a post may wait for its reply, 3 000 to 5 000 ms.
-        messages_per_minute: The most messages in any 60 s.
-        rejections_to_halt: Posts in a row, rejected for reasons that are not benign, that trip the hard stop.
-        queues: Sizes of queues and batches.
-    """
-
-    inflight_limit: int = VENUE_LIMIT
-    high_watermark: int = HIGH_WATERMARK
-    post_timeout_ms: int = TIMEOUT_MS
-    messages_per_minute: int = MESSAGES_PER_MINUTE
-    rejections_to_halt: int = 5
-    queues: QueueLimits = field(default_factory=QueueLimits)
-
-    def __post_init__(self) -> None:
-        if self.rejections_to_halt < 1:
-            raise InvalidSetting(f"rejections_to_halt must be at least 1, got {self.rejections_to_halt}")
+_EXPIRING: Final = (ActionKind.ORDER, ActionKind.MODIFY)
+_UNDER_WAY: Final = (IntentState.POSTED, IntentState.UNKNOWN)
 
 
 class ExecutorCore:
@@ -93,14 +69,13 @@ class ExecutorCore:
         nonces: The only source of nonces.
         inflight: The only count of posts in flight.
         posts: Open posts.
+        intents: Open intents.
         scheduler: The queues.
+        settler: Ambiguous posts and what is found out about them.
         session: The connection.
         hard_stop: The latch.
         budget: The address's action budget.
-        accepted: Intents accepted so far.
-        ended: Intents that got an outcome so far.
         moved_posts: Posts that the last step moved.
-        moved_intents: Intents that the last step moved.
     """
 
     def __init__(
@@ -111,6 +86,7 @@ class ExecutorCore:
         run_id: int,
         last_nonce: int = 0,
         last_post_id: int = 0,
+        last_seq: int = 0,
     ) -> None:
         """Compose the machines.
 
@@ -120,31 +96,31 @@ class ExecutorCore:
             run_id: 64 bits that no other run of this account has; the first half of allotted cloids.
             last_nonce: Highest nonce that this signer ever used.
             last_post_id: Highest post id ever used.
+            last_seq: Highest sequence number of an intent ever used.
         """
         self.settings = settings or CoreSettings()
         self.nonces = NonceManager(clock, last_nonce)
         self.inflight = InflightTracker(self.settings.inflight_limit, self.settings.high_watermark)
-        self.posts = PostRequestManager(self.inflight, self.settings.post_timeout_ms, last_post_id)
+        self.posts = PostRequestManager(
+            self.inflight, self.settings.post_timeout_ms, self.settings.quarantine_ms, last_post_id
+        )
+        self.intents = IntentRegister(run_id, last_seq)
         self.scheduler = BatchScheduler(self.inflight, self.settings.queues)
+        self.settler = Settler(self.settings.settlement_alarm_ms)
         self.session = Session()
         self.hard_stop = HardStop()
         self.budget = AddressBudget()
-        self.accepted = 0
-        self.ended = 0
         self.moved_posts: list[PostRequest] = []
-        self.moved_intents: list[Intent] = []
         self._clock = clock
         self._now = 0
         self._rate = MessageRate(self.settings.messages_per_minute)
-        self._cloid_prefix = f"0x{run_id:016x}"
-        self._seq = 0
-        self._open_cloids: dict[str, Intent] = {}
-        self._flattening: dict[str, Intent] = {}
+        self._waiting: dict[int, list[Intent]] = {}
         self._key_post: PostRequest | None = None
         self._key_refused = False
         self._rejected_posts = 0
         self._effects: list[ev.Effect] = []
         self._handlers: dict[type, Callable[[Any], object]] = {
+            ev.Recovered: self._on_recovered,
             ev.Submit: self._on_submit,
             ev.StopTripped: lambda event: self._halt(event.reason),
             ev.StopReset: self._on_reset,
@@ -161,7 +137,10 @@ class ExecutorCore:
             ev.ConnectionLost: self._on_lost,
             ev.ReplyReceived: self._on_reply,
             ev.ErrorReceived: self._on_error,
-            ev.OrderClosed: self._on_order_closed,
+            ev.OrderSeen: self._on_order_seen,
+            ev.OrderGone: self._on_order_gone,
+            ev.LookedUp: self._on_looked_up,
+            ev.LookUpFailed: lambda event: self.settler.look_up_failed(event.post_id, event.seq, self._now),
             ev.ServerTimeLearned: self._on_server_time,
             ev.MarketsLoaded: self._on_markets,
             ev.BudgetReported: lambda event: self.budget.sync(event.used, event.cap),
@@ -181,41 +160,65 @@ class ExecutorCore:
         self._now = max(self._now, self._clock.monotonic_ms())
         self._effects = []
         self.moved_posts = []
-        self.moved_intents = []
+        self.intents.moved = []
+        self.settler.moved = []
         self._handlers[type(event)](event)
         return self._effects
 
     @property
     def idle(self) -> bool:
-        """Whether nothing waits, is in hand or in flight."""
-        return not len(self.posts) and self.posts.in_hand is None and not any(map(self.scheduler.queued, PRIORITIES))
+        """Whether nothing waits, is in hand, in flight or unknown."""
+        population = self.intents.population
+        return (
+            not len(self.posts)
+            and self.posts.in_hand is None
+            and not population[IntentState.QUEUED]
+            and not population[IntentState.WAITING]
+            and not self.settler.attempts
+        )
 
     @property
     def wants_tick(self) -> bool:
-        """Whether a tick would have something to look at: waiting items, or a key to prove."""
-        return any(map(self.scheduler.queued, PRIORITIES)) or self._key_wanted()
+        """Whether a tick would have something to look at: waiting items, a fence, or a key to prove."""
+        return (
+            self.intents.population[IntentState.QUEUED] > 0
+            or self.settler.next_fence(new_orders=True) is not None
+            or self._key_wanted()
+        )
+
+    @property
+    def next_wake_ms(self) -> int | None:
+        """When `TimePassed` has something to do, in monotonic ms; None for never."""
+        wakes = [self.posts.next_deadline_ms, self.settler.next_wake_ms(self._now)]
+        return min((wake for wake in wakes if wake is not None), default=None)
 
     @property
     def new_orders_pass(self) -> bool:
         """Whether session, hard stop and clock let new orders through."""
         return self.session.ready and not self.hard_stop.tripped and self.nonces.drift is not Drift.ERROR
 
-    def resting_cloids(self) -> list[str]:
-        """The cloids of orders that rest on the book, as far as replies and the order stream tell."""
-        return [cloid for cloid, intent in self._open_cloids.items() if intent.state is IntentState.RESTING]
-
-    def snapshot(self, posts: Sequence[PostRequest] | None = None, intents: Sequence[Intent] | None = None) -> Snapshot:
-        """What holds now, over the posts and intents named; over those that the last step moved by default."""
+    def snapshot(
+        self,
+        posts: Sequence[PostRequest] | None = None,
+        intents: Sequence[Intent] | None = None,
+        attempts: Sequence[Attempt] | None = None,
+    ) -> Snapshot:
+        """What holds now, over the objects named; over those that the last step moved by default."""
         return Snapshot(
             inflight=self.inflight.count,
+            quarantined=self.inflight.quarantined,
             inflight_state=self.inflight.state,
             limit=self.inflight.limit,
             high_watermark=self.inflight.high_watermark,
             open_posts=len(self.posts),
+            quarantined_posts=self.posts.quarantined,
             items_in_flight=self.posts.items_in_flight,
             in_hand=self.posts.in_hand,
             posts=self.moved_posts if posts is None else posts,
-            intents=self.moved_intents if intents is None else intents,
+            intents=self.intents.moved if intents is None else intents,
+            attempts=self.settler.moved if attempts is None else attempts,
+            unknown_items=self.settler.open_items,
+            waiting_cancels=sum(map(len, self._waiting.values())),
             queues={
                 priority: QueueView(
                     self.scheduler.queued(priority),
@@ -225,8 +228,7 @@ class ExecutorCore:
                 )
                 for priority in PRIORITIES
             },
-            accepted=self.accepted,
-            ended=self.ended,
+            population=self.intents.population,
             halted=self.hard_stop.tripped,
             session=self.session.state,
             batch_limit=self.scheduler.limits.batch,
@@ -236,12 +238,13 @@ class ExecutorCore:
 
     def _on_submit(self, event: ev.Submit) -> None:
         request = event.request
-        if isinstance(request, Order) and request.flatten and request.market in self._flattening:
-            self._effects.append(ev.Admitted(Admission.ALREADY_FLATTENING, self._flattening[request.market]))
+        flattening = self.intents.flattening(request)
+        if flattening is not None:
+            self._effects.append(ev.Admitted(Admission.ALREADY_FLATTENING, flattening))
             return
-        intent = self._intent_of(request)
-        target = self._queued_target(intent)
-        if target is not None:
+        intent = self.intents.build(request)
+        target = self.intents.target(intent)
+        if target is not None and target.state is IntentState.QUEUED:
             self._cancel_here(intent, target)
             return
         admission = self._admit(intent)
@@ -251,59 +254,32 @@ class ExecutorCore:
                 self._halt("the reduce-only queue is full")
             return
         self._accept(intent, admission)
-        if intent.priority is not Priority.CANCEL:
-            self._open_cloids[_own_cloid(intent)] = intent
-        if isinstance(request, Order) and request.flatten:
-            self._flattening[request.market] = intent
+        if target is not None:
+            target.cancel_wanted = True
 
     def _accept(self, intent: Intent, admission: Admission) -> None:
-        self._seq = intent.seq
-        self.accepted += 1
-        self.moved_intents.append(intent)
+        self.intents.accept(intent)
         self._effects.append(ev.Admitted(admission, intent))
-
-    def _intent_of(self, request: Request) -> Intent:
-        seq = self._seq + 1
-        if isinstance(request, Cancel):
-            kind = ActionKind.CANCEL if request.cloid is None else ActionKind.CANCEL_BY_CLOID
-            return Intent(seq, request, request.cloid, Priority.CANCEL, kind, alo=False)
-        if isinstance(request, Modify):
-            order = self._with_cloid(request.order, seq)
-            kind = ActionKind.MODIFY
-            request = replace(request, order=order)
-        else:
-            order = request = self._with_cloid(request, seq)
-            kind = ActionKind.ORDER
-        priority = Priority.REDUCE_ONLY if order.reduce_only else Priority.NEW_ORDER
-        alo = order.tif == "Alo" and order.trigger is None
-        return Intent(seq, request, order.cloid, priority, kind, alo)
-
-    def _with_cloid(self, order: Order, seq: int) -> Order:
-        return order if order.cloid is not None else replace(order, cloid=f"{self._cloid_prefix}{seq:016x}")
 
     def _admit(self, intent: Intent) -> Admission:
         if self.session.ending or self.session.epoch == 0:
             return Admission.NOT_READY
-        if intent.priority is not Priority.CANCEL and intent.cloid in self._open_cloids:
+        if intent.priority is not Priority.CANCEL and self.intents.order(intent.cloid or "") is not None:
             return Admission.CLOID_IN_USE
         if intent.priority is Priority.NEW_ORDER:
             if self.hard_stop.tripped:
                 return Admission.HALTED
             if not self.new_orders_pass:
                 return Admission.NOT_READY
+            if intent.market in self.settler.blocked:
+                return Admission.MARKET_BLOCKED
         admission = self.scheduler.enqueue(intent)
         if admission is Admission.QUEUED and not self.session.connected:
             return Admission.QUEUED_DEGRADED
         return admission
 
-    def _queued_target(self, intent: Intent) -> Intent | None:
-        """The order that a cancel names, if it still waits here: cancels overtake orders, so it must not be sent."""
-        if intent.kind is not ActionKind.CANCEL_BY_CLOID:
-            return None
-        target = self._open_cloids.get(intent.cloid or "")
-        return target if target is not None and target.state is IntentState.QUEUED else None
-
     def _cancel_here(self, cancel: Intent, target: Intent) -> None:
+        """Cancels overtake orders, so one whose order still waits here must not be sent: both end now."""
         self._accept(cancel, Admission.QUEUED)
         self.scheduler.withdraw(target)
         self._end_intent(target, IntentEvent.DROP, NotExecuted("canceled before it was sent"))
@@ -318,6 +294,8 @@ class ExecutorCore:
             self._transmit(ActionKind.NOOP, None, ())
             self._key_post = self.posts.in_hand
             return
+        if not self.scheduler.queued(Priority.CANCEL) and self._send_fence():
+            return
         batch = self.scheduler.tick(new_orders=self.new_orders_pass and self.budget.allows_order(self._now))
         if batch is not None:
             self._transmit(batch.kind, batch.priority, batch.items)
@@ -326,6 +304,21 @@ class ExecutorCore:
         unproven = not self.session.key_accepted and not self._key_refused
         free = self._key_post is None and not self.inflight.full
         return unproven and free and self.session.state is SessionState.SYNCING
+
+    def _send_fence(self) -> bool:
+        """Fences come after cancels and before orders (settlement.md, rules 3 and 18)."""
+        if self.inflight.full:
+            return False
+        attempt = self.settler.next_fence(new_orders=not self.inflight.degraded)
+        if attempt is None:
+            return False
+        post = self.posts.prepare(
+            ActionKind.NOOP, None, (), attempt.post.nonce, self._server_time(), fence_of=attempt.post.post_id
+        )
+        self.settler.fence_sent(attempt, post)
+        self.moved_posts.append(post)
+        self._effects.append(ev.Transmit(post))
+        return True
 
     def _transmit(self, kind: ActionKind, priority: Priority | None, items: tuple[Intent, ...]) -> None:
         """Allot a nonce and take a post in hand; without a legal nonce the items wait again, and trading halts."""
@@ -336,9 +329,14 @@ class ExecutorCore:
                 self.scheduler.requeue(items)
             self._halt(str(error))
             return
-        post = self.posts.prepare(kind, priority, items, nonce, self.nonces.approx_server_time_ms())
+        now, life = self._server_time(), self.settings.expires_after_ms
+        expires = now + life if life is not None and kind in _EXPIRING else None
+        post = self.posts.prepare(kind, priority, items, nonce, now, expires_ms=expires)
         self.moved_posts.append(post)
         self._effects.append(ev.Transmit(post))
+
+    def _server_time(self) -> int:
+        return self.nonces.approx_server_time_ms()
 
     def _register(self, event: ev.PostWritten | ev.SendBroken) -> PostRequest:
         post = self.posts.sent(event.post_id, event.signed_nonce, event.epoch, self._now)
@@ -346,13 +344,15 @@ class ExecutorCore:
         self._rate.record(self._now)
         self.budget.spend(max(1, len(post.items)), self._now)
         for item in post.items:
-            INTENT.step(item, IntentEvent.POST, post_id=post.post_id)
-            self.moved_intents.append(item)
+            target = self.intents.target(item)
+            item.target_was_settled = target is None or target.state not in _UNDER_WAY
+            self.intents.move(item, IntentEvent.POST, post_id=post.post_id)
         return post
 
     def _on_refused(self, event: ev.SendRefused) -> None:
         post = self.posts.refused(event.post_id)
         self._post_ended(post)
+        self.settler.fence_lost(post)
         if post.priority is Priority.NEW_ORDER:
             for item in post.items:
                 self._end_intent(item, IntentEvent.DROP, NotExecuted(f"not sent: {event.reason}"))
@@ -367,39 +367,78 @@ class ExecutorCore:
     # --------------------------------------------------------------------------------------------- posts that end
 
     def _on_reply(self, event: ev.ReplyReceived) -> None:
-        post = self.posts.find(event.post_id, event.epoch)
-        if post is None:
-            self._effects.append(ev.StrayReply(event.epoch, event.post_id))
-            return
-        self._settle_post(post, event.reply)
+        self._answered(event.post_id, event.epoch, event.reply)
 
     def _on_error(self, event: ev.ErrorReceived) -> None:
-        post = None if event.post_id is None else self.posts.find(event.post_id, event.epoch)
-        if post is not None:
-            self._settle_post(post, GatewayError(event.message))
-        elif event.post_id is not None:
-            self._effects.append(ev.StrayReply(event.epoch, event.post_id))
+        if event.post_id is not None:
+            self._answered(event.post_id, event.epoch, GatewayError(event.message))
         elif event.message.startswith("Cannot send more than"):
             # It is not known which message was dropped, so no post ends; we speak less (protocol.md §2).
             self._rate.back_off(self._now, BACK_OFF_MS)
+
+    def _answered(self, post_id: int, epoch: int, reply: PostReply) -> None:
+        post = self.posts.find(post_id, epoch)
+        if isinstance(reply, GatewayError) and post is not None:
+            self._rate.back_off(self._now, BACK_OFF_MS)
+        if post is None:
+            self._answered_late(post_id, epoch, reply)
+        elif post.fence_of is not None:
+            self._fence_answered(post, reply)
+        else:
+            self._settle_post(post, reply)
 
     def _settle_post(self, post: PostRequest, reply: PostReply) -> None:
         verdict = verdict_on(reply, post.kind, len(post.items))
         accepted = isinstance(reply, Accepted) and isinstance(verdict, Answered)
         self._end_post(post, PostEvent.ACK if accepted else PostEvent.FAIL, unclear=isinstance(verdict, Unclear))
-        if isinstance(reply, GatewayError):
-            self._rate.back_off(self._now, BACK_OFF_MS)
         match verdict:
             case Answered(results):
                 if post.kind is ActionKind.NOOP:
                     self._judge_key(reply)
-                for item, result in zip(post.items, results, strict=True):
-                    self._end_intent(item, ending_of(result), result)
+                self._end_items(post, results)
                 self._count_rejections(results)
             case NeverRan(reason):
                 self._take_back(post, reason)
             case Unclear(reason):
-                self._lose(post, reason)
+                self._lose(post, reason, spent=nonce_spent(reply))
+
+    def _end_items(self, post: PostRequest, results: tuple[ItemResult, ...]) -> None:
+        """What the reply says of each item; the order stream may have said it before."""
+        doubtful = []
+        for item, result in zip(post.items, results, strict=True):
+            if item.state is not IntentState.POSTED:
+                self._compare(item, result, "the post's reply")
+            elif not isinstance(result, Rejected) or not result.reason.startswith(MISSING_ORDER):
+                self._end_intent(item, ending_of(result), result)
+            elif item.lost:
+                doubtful.append(item)
+            else:
+                self._missing_order(item, result)
+        if doubtful:
+            # An earlier attempt of these cancels may have done it: the records of their orders tell.
+            for item in doubtful:
+                self.intents.move(item, IntentEvent.LOSE)
+            self.settler.spend(self.settler.open(post, doubtful, self._now), self._now)
+
+    def _missing_order(self, cancel: Intent, result: Rejected) -> None:
+        """That an order is not on the book proves only as much as was known of it before (settlement.md, rule 19)."""
+        target = self.intents.target(cancel)
+        if cancel.target_was_settled or target is None or target.state not in (*_UNDER_WAY, IntentState.RESTING):
+            self._end_intent(cancel, IntentEvent.REJECT, result)
+        elif target.state is IntentState.RESTING:
+            self._return((cancel,))
+        else:
+            self.intents.move(cancel, IntentEvent.WAIT)
+            self._waiting.setdefault(target.seq, []).append(cancel)
+
+    def _wake_cancels(self, target: Intent) -> None:
+        """The fate of an order is known: cancels that waited for it go out again, or end."""
+        for cancel in self._waiting.pop(target.seq, ()):
+            if target.state is IntentState.RESTING:
+                self._return((cancel,))
+            else:
+                reason = f"{MISSING_ORDER}; the order ended {target.state.value}"
+                self._end_intent(cancel, IntentEvent.REJECT, Rejected(reason))
 
     def _judge_key(self, reply: PostReply) -> None:
         if isinstance(reply, Refused):
@@ -422,37 +461,41 @@ class ExecutorCore:
 
     def _take_back(self, post: PostRequest, reason: str) -> None:
         """The venue proved that the post never ran: cancels and reduce-only orders wait again."""
+        items = tuple(item for item in post.items if item.state is IntentState.POSTED)
         if post.priority is Priority.NEW_ORDER:
-            for item in post.items:
+            for item in items:
                 self._end_intent(item, IntentEvent.ABANDON, NotExecuted(f"refused by the venue's gate: {reason}"))
-        elif post.items:
-            for item in post.items:
-                INTENT.step(item, IntentEvent.RETURN)
-                self.moved_intents.append(item)
-            self.scheduler.requeue(post.items)
+        elif items:
+            self._return(items)
 
-    def _lose(self, post: PostRequest, reason: str) -> None:
-        for item in post.items:
-            self._end_intent(item, IntentEvent.LOSE, Unknown(reason))
+    def _return(self, items: tuple[Intent, ...], **facts: str) -> None:
+        for item in items:
+            self.intents.move(item, IntentEvent.RETURN, **facts)
+        self.scheduler.requeue(items)
 
     def _on_time_passed(self, _: ev.TimePassed) -> None:
         for post in self.posts.expire(self._now):
             self._post_ended(post)
             self._lose(post, f"no reply within {self.settings.post_timeout_ms} ms")
+        self.posts.expire_quarantine(self._now)
+        for attempt in self.settler.time_passed(self._now, self._server_time()):
+            self._effects.append(ev.SettlementOverdue(tuple(attempt.open.values())))
+        for question in self.settler.questions(self._now):
+            self._effects.append(ev.LookUp(question.post_id, question.seq, question.key))
 
     def _on_lost(self, event: ev.ConnectionLost) -> None:
         self.session.step(SessionEvent.LOSE)
         self._lose_open_posts(f"the connection was lost: {event.reason}")
         if self.session.state is SessionState.CLOSED:
-            self._drop("shut down before it was sent")
+            self._shut("shut down before it was sent")
 
     def _lose_open_posts(self, reason: str) -> None:
-        for post in self.posts.disconnect():
+        for post in self.posts.disconnect(self._now):
             self._post_ended(post)
             self._lose(post, reason)
 
     def _end_post(self, post: PostRequest, event: PostEvent, *, unclear: bool = False) -> None:
-        self.posts.end(post, event, unclear=unclear)
+        self.posts.end(post, event, self._now, unclear=unclear)
         self._post_ended(post)
 
     def _post_ended(self, post: PostRequest) -> None:
@@ -461,34 +504,138 @@ class ExecutorCore:
         if post is self._key_post:
             self._key_post = None
 
+    # ------------------------------------------------------------------------------------------------- settlement
+
+    def _lose(self, post: PostRequest, reason: str, *, spent: bool = False) -> None:
+        """A post ended without proof: cancels go out again, the fate of orders has to be found out."""
+        self.settler.fence_lost(post)
+        items = tuple(item for item in post.items if item.state is IntentState.POSTED)
+        if not items:
+            return
+        if post.priority is Priority.CANCEL:
+            for item in items:
+                item.lost = True
+            self._return(items)
+            return
+        for item in items:
+            self.intents.move(item, IntentEvent.LOSE)
+            self._effects.append(ev.IntentUnknown(item, reason))
+        attempt = self.settler.open(post, items, self._now)
+        if spent:
+            self.settler.spend(attempt, self._now)
+
+    def _fence_answered(self, fence: PostRequest, reply: PostReply) -> None:
+        won = isinstance(reply, Accepted)
+        self._end_post(fence, PostEvent.ACK if won else PostEvent.FAIL)
+        if won or nonce_spent(reply):
+            self._apply(self.settler.fence_answered(fence, won=won, now=self._now))
+        else:
+            self.settler.fence_lost(fence)
+            self._rate.back_off(self._now, BACK_OFF_MS)
+
+    def _answered_late(self, post_id: int, epoch: int, reply: PostReply) -> None:
+        """A reply for no open post: it ends the quarantine of its post, and may decide an open attempt (rule 10)."""
+        post = self.posts.find_quarantined(post_id, epoch)
+        attempt = self.settler.attempts.get(post_id)
+        if post is not None:
+            self.posts.release_quarantined(post)
+        elif attempt is None or attempt.post.epoch != epoch:
+            self._effects.append(ev.StrayReply(epoch, post_id))
+            return
+        late = post or (attempt.post if attempt is not None else None)
+        if late is None:
+            return
+        self.moved_posts.append(late)
+        if late.fence_of is not None:
+            if isinstance(reply, Accepted) or nonce_spent(reply):
+                won = isinstance(reply, Accepted)
+                self._apply(self.settler.fence_answered(late, won=won, now=self._now))
+            return
+        verdict = verdict_on(reply, late.kind, len(late.items))
+        if attempt is not None:
+            self._apply(self.settler.replied_late(attempt, verdict, nonce_spent(reply), self._now))
+        elif isinstance(verdict, Answered):
+            for item, result in zip(late.items, verdict.results, strict=True):
+                if item.priority is not Priority.CANCEL:
+                    self._compare(item, result, "the post's late reply")
+
+    def _on_looked_up(self, event: ev.LookedUp) -> None:
+        self._apply(self.settler.looked_up(event.post_id, event.seq, event.record, self._now))
+
+    def _apply(self, findings: list[Finding]) -> None:
+        """End, or send again, what settlement has found out."""
+        again = []
+        for found in findings:
+            item = found.intent
+            if found.outcome is not None:
+                self._end_intent(item, _ending(found.outcome), found.outcome, proof=found.proof)
+            elif item.priority is not Priority.REDUCE_ONLY or item.cancel_wanted or not found.may_return:
+                self._end_intent(item, IntentEvent.ABANDON, NotExecuted(found.proof), proof=found.proof)
+            else:
+                self.intents.move(item, IntentEvent.RETURN, proof=found.proof)
+                again.append(item)
+        if again:
+            self.scheduler.requeue(tuple(again))
+        self._try_ready()
+
+    def _on_order_seen(self, event: ev.OrderSeen) -> None:
+        intent = self.intents.remembered(event.cloid)
+        if intent is None:
+            return
+        result = outcome_of(event.record)
+        if intent.state in _UNDER_WAY:
+            if intent.state is IntentState.POSTED:
+                self.posts.item_ended()
+            else:
+                self.settler.item_ended(intent.seq)
+            self._end_intent(intent, ending_of(result), result, proof="the order stream")
+            self._try_ready()
+        else:
+            self._compare(intent, result, "the order stream")
+        if not event.record.on_book:
+            self.intents.off_book(intent)
+
+    def _on_order_gone(self, event: ev.OrderGone) -> None:
+        intent = self.intents.order(event.cloid)
+        if intent is not None and intent.state is IntentState.RESTING:
+            self.intents.off_book(intent)
+
+    def _compare(self, intent: Intent, later: ItemResult, source: str) -> None:
+        """A second source speaks of a fate that is known: it changes nothing, but it must not contradict (X7)."""
+        first = intent.outcome or NotExecuted("proven never to have run")
+        if intent.priority is not Priority.CANCEL and contradict(first, later):
+            self._effects.append(ev.Contradiction(intent, first, later, source))
+
+    def _on_recovered(self, event: ev.Recovered) -> None:
+        """Take over what an earlier run left: quarantine it again, and settle it before READY (rules 3, 15)."""
+        for post in event.posts:
+            self.posts.recover(post, self._now)
+            self.moved_posts.append(post)
+            for item in post.items:
+                self.intents.accept(item)
+                self.scheduler.outstanding[item.priority] += 1
+            if post.items:
+                self.settler.open(post, post.items, self._now, fenceable=event.same_key, earlier=True)
+
     # ------------------------------------------------------------------------------------------- intents that end
 
-    def _end_intent(self, intent: Intent, event: IntentEvent, outcome: Outcome, *, admitted: bool = True) -> None:
-        INTENT.step(intent, event, outcome=outcome)
-        self.ended += 1
+    def _end_intent(
+        self, intent: Intent, event: IntentEvent, outcome: Outcome, *, admitted: bool = True, proof: str = ""
+    ) -> None:
+        self.intents.end(intent, event, outcome, proof)
         if admitted:
             self.scheduler.ended(intent)
-        self.moved_intents.append(intent)
         self._effects.append(ev.IntentEnded(intent))
-        request = intent.request
-        if isinstance(request, Cancel):
-            if intent.state is IntentState.CANCELED and intent.cloid is not None:
-                self._open_cloids.pop(intent.cloid, None)
-            return
-        if isinstance(request, Order) and self._flattening.get(request.market) is intent:
-            del self._flattening[request.market]
-        if intent.state not in (IntentState.RESTING, IntentState.UNKNOWN):
-            self._release_cloid(intent)
+        if isinstance(intent.request, Cancel):
+            if intent.state is IntentState.CANCELED:
+                self._canceled(intent)
+        else:
+            self._wake_cancels(intent)
 
-    def _release_cloid(self, intent: Intent) -> None:
-        cloid = _own_cloid(intent)
-        if self._open_cloids.get(cloid) is intent:
-            del self._open_cloids[cloid]
-
-    def _on_order_closed(self, event: ev.OrderClosed) -> None:
-        intent = self._open_cloids.get(event.cloid)
-        if intent is not None and intent.state is not IntentState.QUEUED:
-            self._release_cloid(intent)
+    def _canceled(self, cancel: Intent) -> None:
+        target = self.intents.target(cancel)
+        if target is not None and target.state is IntentState.RESTING:
+            self.intents.off_book(target)
 
     # ------------------------------------------------------------------------------- session, hard stop, shutdown
 
@@ -507,6 +654,7 @@ class ExecutorCore:
 
     def _try_ready(self) -> None:
         if self.session.state is SessionState.SYNCING:
+            self.session.earlier_settled = not any(a.of_earlier_run for a in self.settler.attempts.values())
             self.session.step(SessionEvent.SYNCED)
 
     def _halt(self, reason: str) -> None:
@@ -522,20 +670,30 @@ class ExecutorCore:
     def _on_drain(self, _: ev.DrainStarted) -> None:
         self.session.step(SessionEvent.DRAIN)
         if self.session.state is SessionState.CLOSED:
-            self._drop("shut down before it was sent")
+            self._shut("shut down before it was sent")
         else:
             self._drop("shut down before it was sent", Priority.NEW_ORDER)
 
     def _on_closed(self, _: ev.Closed) -> None:
         self.session.step(SessionEvent.CLOSE)
         self._lose_open_posts("shut down before the reply came")
-        self._drop("shut down before it was sent")
+        self._shut("shut down before it was sent")
+
+    def _shut(self, reason: str) -> None:
+        """Nothing more will be sent: what waits ends, and what is unknown stays so, for the next run to settle."""
+        self._drop(reason)
+        for cancels in list(self._waiting.values()):
+            for cancel in cancels:
+                self._end_intent(cancel, IntentEvent.DROP, NotExecuted(reason))
+        self._waiting.clear()
+        for attempt in self.settler.attempts.values():
+            for item in attempt.open.values():
+                self._effects.append(ev.IntentUnsettled(item, "shut down before its fate was known"))
 
     def _drop(self, reason: str, *priorities: Priority) -> None:
         for intent in self.scheduler.drop(*priorities):
             self._end_intent(intent, IntentEvent.DROP, NotExecuted(reason))
 
 
-def _own_cloid(intent: Intent) -> str:
-    """The cloid of an order or a modify, which always has one."""
-    return intent.cloid or ""
+def _ending(outcome: ItemResult | NotExecuted) -> IntentEvent:
+    return IntentEvent.ABANDON if isinstance(outcome, NotExecuted) else ending_of(outcome)

@@ -18,12 +18,14 @@ from typing import Final
 
 from machines.table import Row, StateMachine
 
+MISSING_ORDER: Final = "Order was never placed, already canceled, or filled"
+"""What the venue answers to a cancel of an order that is not on its book (protocol.md §2, §9)."""
 BENIGN_REJECTIONS: Final = (
     "Order could not immediately match",
     "Post only order would have immediately matched",
     "Order must have minimum value",
     "Reduce only order would increase position",
-    "Order was never placed, already canceled, or filled",
+    MISSING_ORDER,
 )
 
 

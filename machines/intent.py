@@ -4,9 +4,11 @@ An **intent** is one order, one cancel or one modify, as submitted. It is accept
 post, and ends in exactly one **outcome**. An item of a batch has its own fate: one bad order in a post never hides
 the good ones (finding X4).
 
-The table's two subtle rows: `return_` takes an item whose attempt is proven never to have run back to its queue,
-and `lose` ends an item whose attempt is ambiguous as UNKNOWN: an unknown fate is never reported as a rejection
-(finding X1). UNKNOWN is where settlement takes over (settlement.md).
+An item whose attempt is ambiguous is UNKNOWN: neither rejected nor to be sent again (finding X1). Settlement finds
+out what became of it (machines/settlement.py) and ends it, or, for a reduce-only order that is proven never to have
+run, returns it to the place in its queue. Cancels are idempotent: an ambiguous one goes back to its queue at once. One
+that the venue answers with "never placed, already canceled, or filled" while the fate of its order was not known
+proves nothing; it is WAITING until that fate is settled (settlement.md, rule 19).
 """
 
 from __future__ import annotations
@@ -115,6 +117,8 @@ class Admission(Enum):
     HALTED = "halted"
     NOT_READY = "not_ready"
     CLOID_IN_USE = "cloid_in_use"
+    MARKET_BLOCKED = "market_blocked"
+    """An order in this market has been unsettled for too long; new ones have to wait until its fate is known."""
     ALREADY_FLATTENING = "already_flattening"
 
     @property
@@ -135,16 +139,16 @@ class Resting:
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """The order traded at once: total size in contracts, average price in USD."""
+    """The order traded: size in contracts; average price in USD, None where the source of the news has none."""
 
     oid: int
     size: str
-    average_price: str
+    average_price: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Canceled:
-    """The cancel was carried out."""
+    """The cancel was carried out; said of an order: it was on the book, and was canceled without having traded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,12 +185,13 @@ class IntentState(Enum):
     ACCEPTED = "accepted"
     QUEUED = "queued"
     POSTED = "posted"
+    UNKNOWN = "unknown"
+    WAITING = "waiting"
     RESTING = "resting"
     FILLED = "filled"
     REJECTED = "rejected"
     CANCELED = "canceled"
     NOT_EXECUTED = "not_executed"
-    UNKNOWN = "unknown"
 
 
 class IntentEvent(Enum):
@@ -202,6 +207,7 @@ class IntentEvent(Enum):
     RETURN = "return_"
     ABANDON = "abandon"
     LOSE = "lose"
+    WAIT = "wait"
 
 
 @dataclass(slots=True, eq=False)
@@ -219,6 +225,10 @@ class Intent:
         outcome: How it ended; None while it has not.
         outcomes: How many times it was given an outcome; evidence for the invariants, never more than 1.
         attempts: Ids of the posts that carried it.
+        settled_by: What proved its fate after its post had ended ambiguous; None if that was not needed.
+        cancel_wanted: Whether its owner asked to cancel it; then it is not sent again (settlement.md, rule 19).
+        target_was_settled: For a cancel: whether the fate of its order was known when it was sent.
+        lost: For a cancel: whether an earlier attempt of it ended ambiguous.
     """
 
     seq: int
@@ -231,6 +241,16 @@ class Intent:
     outcome: Outcome | None = None
     outcomes: int = 0
     attempts: tuple[int, ...] = ()
+    settled_by: str | None = None
+    cancel_wanted: bool = False
+    target_was_settled: bool = False
+    lost: bool = False
+
+    @property
+    def market(self) -> str:
+        """The market that it concerns."""
+        request = self.request
+        return request.order.market if isinstance(request, Modify) else request.market
 
 
 def _carry(intent: Intent, post_id: int) -> None:
@@ -242,31 +262,44 @@ def _end(intent: Intent, outcome: Outcome) -> None:
     intent.outcomes += 1
 
 
+def _settle(intent: Intent, outcome: Outcome, proof: str) -> None:
+    intent.settled_by = proof
+    _end(intent, outcome)
+
+
+def _settle_for_return(intent: Intent, proof: str) -> None:
+    intent.settled_by = proof
+
+
 _S, _E = IntentState, IntentEvent
 INTENT: Final = StateMachine(
     "intent",
     IntentState,
     IntentEvent,
     initial=_S.ACCEPTED,
-    final=frozenset({_S.RESTING, _S.FILLED, _S.REJECTED, _S.CANCELED, _S.NOT_EXECUTED, _S.UNKNOWN}),
+    final=frozenset({_S.RESTING, _S.FILLED, _S.REJECTED, _S.CANCELED, _S.NOT_EXECUTED}),
     table=(
         Row(_E.ENQUEUE, _S.ACCEPTED, _S.QUEUED, why="admitted to its queue"),
         Row(_E.CANCEL, _S.ACCEPTED, _S.CANCELED, effect=_end, why="a cancel whose target was still queued here"),
         Row(_E.POST, _S.QUEUED, _S.POSTED, effect=_carry, why="its frame was handed to the socket"),
-        Row(
-            _E.DROP,
-            _S.QUEUED,
-            _S.NOT_EXECUTED,
-            effect=_end,
-            why="never sent: halted, withdrawn, unsent or shut down",
-        ),
+        Row(_E.DROP, _S.QUEUED, _S.NOT_EXECUTED, effect=_end, why="never sent: halted, withdrawn, unsent or shut down"),
         Row(_E.REST, _S.POSTED, _S.RESTING, effect=_end, why="on the book"),
         Row(_E.FILL, _S.POSTED, _S.FILLED, effect=_end, why="traded"),
         Row(_E.REJECT, _S.POSTED, _S.REJECTED, effect=_end, why="refused by the venue"),
         Row(_E.CANCEL, _S.POSTED, _S.CANCELED, effect=_end, why="the cancel was carried out"),
-        Row(_E.RETURN, _S.POSTED, _S.QUEUED, why="the venue proved that it did not run it: back to its place"),
         Row(_E.ABANDON, _S.POSTED, _S.NOT_EXECUTED, effect=_end, why="the venue proved that it did not run it"),
-        Row(_E.LOSE, _S.POSTED, _S.UNKNOWN, effect=_end, why="its attempt may or may not have run"),
+        Row(_E.RETURN, _S.POSTED, _S.QUEUED, why="proven never to have run, or a cancel: back to its place"),
+        Row(_E.WAIT, _S.POSTED, _S.WAITING, why="a cancel that proves nothing until its order is settled"),
+        Row(_E.LOSE, _S.POSTED, _S.UNKNOWN, why="its attempt may or may not have run"),
+        Row(_E.REST, _S.UNKNOWN, _S.RESTING, effect=_settle, why="settled: on the book"),
+        Row(_E.FILL, _S.UNKNOWN, _S.FILLED, effect=_settle, why="settled: traded"),
+        Row(_E.REJECT, _S.UNKNOWN, _S.REJECTED, effect=_settle, why="settled: refused by the venue"),
+        Row(_E.CANCEL, _S.UNKNOWN, _S.CANCELED, effect=_settle, why="settled: canceled"),
+        Row(_E.ABANDON, _S.UNKNOWN, _S.NOT_EXECUTED, effect=_settle, why="settled: it never ran and never can"),
+        Row(_E.RETURN, _S.UNKNOWN, _S.QUEUED, effect=_settle_for_return, why="settled: never ran; reduce-only: again"),
+        Row(_E.RETURN, _S.WAITING, _S.QUEUED, why="its order rests: again"),
+        Row(_E.REJECT, _S.WAITING, _S.REJECTED, effect=_end, why="its order is gone"),
+        Row(_E.DROP, _S.WAITING, _S.NOT_EXECUTED, effect=_end, why="shut down"),
     ),
 )
 

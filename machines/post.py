@@ -9,7 +9,8 @@ when a batch is taken from the queues (QUEUED, "in hand"), and within the same s
 
 A sent post ends exactly once: ACKED (the venue took the action), FAILED (it answered with an error), TIMED_OUT, or
 DISCONNECTED (its connection broke, or its hand-over broke off midway). Each of these four transitions gives the slot
-back; no other code does (findings P3, D1). Later replies to it find no open post and change nothing (finding P2).
+back; no other code does (findings P3, D1). The last two give it to quarantine, because the venue may still count the
+post (finding X3). A later reply ends the quarantine of its post, and no post a second time (finding P2).
 
 Posts are found by **post id**, because the venue echoes nothing else (finding P4, protocol.md §2), and only for the
 connection that carried them. Ids count up and never repeat. All posts have the same timeout, so the order of sending
@@ -20,16 +21,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from itertools import islice, takewhile
 from typing import Final
 
 from machines.errors import InvalidSetting, SignedNonceMismatch, StepOrderError
 from machines.inflight import InflightTracker
-from machines.intent import ActionKind, Intent, Priority
+from machines.intent import ActionKind, Intent, IntentState, Priority
 from machines.table import Row, StateMachine
 
 TIMEOUT_MS: Final = 5_000
 TIMEOUT_RANGE_MS: Final = (3_000, 5_000)
 """How long a post may wait for its reply (finding P6)."""
+QUARANTINE_MS: Final = 10_000
+"""After this the venue is assumed to have forgotten an unanswered post (settlement.md, rule 16)."""
 
 
 class PostState(Enum):
@@ -74,6 +78,9 @@ class PostRequest:
         slots_taken: How often it took an inflight slot; evidence, never more than 1.
         slots_returned: How often it gave one back; evidence, never more than `slots_taken`.
         completions: How often it ended; evidence, never more than 1.
+        expires_ms: When the venue refuses the action, in unix ms; None if it never does.
+        fence_of: The post whose nonce it spends, if it is a fence (settlement.md, rule 3).
+        quarantined_until_ms: When its slot leaves quarantine, in monotonic ms; None if it is in none.
         unclear: Whether it ended with a reply that does not tell if the action ran (settlement.md, rules 5 to 8).
     """
 
@@ -91,6 +98,9 @@ class PostRequest:
     slots_taken: int = 0
     slots_returned: int = 0
     completions: int = 0
+    expires_ms: int | None = None
+    fence_of: int | None = None
+    quarantined_until_ms: int | None = None
     unclear: bool = False
 
     @property
@@ -109,11 +119,19 @@ def _register(post: PostRequest, inflight: InflightTracker, signed_nonce: int, e
     post.deadline_ms = deadline_ms
 
 
-def _complete(post: PostRequest, inflight: InflightTracker, unclear: bool = False) -> None:
+def _complete(post: PostRequest, inflight: InflightTracker, unclear: bool, until_ms: int) -> None:
     inflight.release()
     post.slots_returned += 1
     post.completions += 1
     post.unclear = unclear
+
+
+def _complete_unanswered(post: PostRequest, inflight: InflightTracker, unclear: bool, until_ms: int) -> None:
+    inflight.quarantine()
+    post.slots_returned += 1
+    post.completions += 1
+    post.unclear = unclear
+    post.quarantined_until_ms = until_ms
 
 
 def _complete_unsent(post: PostRequest) -> None:
@@ -132,64 +150,112 @@ POST: Final = StateMachine(
         Row(_E.REFUSE, _S.QUEUED, _S.UNSENT, effect=_complete_unsent, why="refused before any byte: no slot was taken"),
         Row(_E.ACK, _S.SENT, _S.ACKED, effect=_complete, why="the venue took the action: slot back"),
         Row(_E.FAIL, _S.SENT, _S.FAILED, effect=_complete, why="the venue answered with an error: slot back"),
-        Row(_E.TIME_OUT, _S.SENT, _S.TIMED_OUT, effect=_complete, why="no reply in time: slot back, fate unknown"),
-        Row(_E.DISCONNECT, _S.SENT, _S.DISCONNECTED, effect=_complete, why="connection lost: slot back, fate unknown"),
+        Row(_E.TIME_OUT, _S.SENT, _S.TIMED_OUT, effect=_complete_unanswered, why="no reply in time: fate unknown"),
+        Row(_E.DISCONNECT, _S.SENT, _S.DISCONNECTED, effect=_complete_unanswered, why="connection lost: fate unknown"),
     ),
 )
 
 
 class PostRequestManager:
-    """All open posts by id, and the one in hand.
+    """All open posts by id, the one in hand, and the unanswered ones in quarantine.
 
     Attributes:
         inflight: The slots; taken and given back by the post's own transitions only.
         timeout_ms: How long a sent post may wait for its reply.
+        quarantine_ms: How long the slot of an unanswered post stays occupied.
         in_hand: The post whose frame is being handed to the socket; None between steps.
-        items_in_flight: How many items the open posts carry.
+        items_in_flight: Items of open posts that have not ended.
+        last_id: The highest post id used so far.
     """
 
-    __slots__ = ("_last_nonce", "_next_id", "_open", "in_hand", "inflight", "items_in_flight", "timeout_ms")
+    __slots__ = (
+        "_last_nonce",
+        "_open",
+        "_quarantine",
+        "in_hand",
+        "inflight",
+        "items_in_flight",
+        "last_id",
+        "quarantine_ms",
+        "timeout_ms",
+    )
 
-    def __init__(self, inflight: InflightTracker, timeout_ms: int = TIMEOUT_MS, last_id: int = 0) -> None:
+    def __init__(
+        self,
+        inflight: InflightTracker,
+        timeout_ms: int = TIMEOUT_MS,
+        quarantine_ms: int = QUARANTINE_MS,
+        last_id: int = 0,
+    ) -> None:
         """Begin with ids above `last_id`, the highest ever used.
 
         Raises:
-            InvalidSetting: `timeout_ms` is outside 3 to 5 s.
+            InvalidSetting: `timeout_ms` is outside 3 to 5 s, or `quarantine_ms` is negative.
         """
         low, high = TIMEOUT_RANGE_MS
         if not low <= timeout_ms <= high:
             raise InvalidSetting(f"post timeout must be {low} to {high} ms, got {timeout_ms}")
+        if quarantine_ms < 0:
+            raise InvalidSetting(f"quarantine time must not be negative, got {quarantine_ms}")
         self.inflight = inflight
         self.timeout_ms = timeout_ms
+        self.quarantine_ms = quarantine_ms
         self.in_hand: PostRequest | None = None
         self.items_in_flight = 0
-        self._next_id = last_id + 1
+        self.last_id = last_id
         self._last_nonce = 0
         self._open: dict[int, PostRequest] = {}
+        self._quarantine: dict[int, PostRequest] = {}
 
     def __len__(self) -> int:
         return len(self._open)
 
     @property
+    def quarantined(self) -> int:
+        """How many unanswered posts are in quarantine."""
+        return len(self._quarantine)
+
+    @property
     def next_deadline_ms(self) -> int | None:
-        """When the next open post times out, in monotonic ms; None with no post open."""
-        for post in self._open.values():
-            return post.deadline_ms
-        return None
+        """When the next open post times out or the next slot leaves quarantine, in monotonic ms; None for never."""
+        deadlines = [post.deadline_ms for post in islice(self._open.values(), 1)]
+        deadlines += [post.quarantined_until_ms or 0 for post in islice(self._quarantine.values(), 1)]
+        return min(deadlines, default=None)
 
     def prepare(
-        self, kind: ActionKind, priority: Priority | None, items: tuple[Intent, ...], nonce: int, server_time_ms: int
+        self,
+        kind: ActionKind,
+        priority: Priority | None,
+        items: tuple[Intent, ...],
+        nonce: int,
+        server_time_ms: int,
+        *,
+        expires_ms: int | None = None,
+        fence_of: int | None = None,
     ) -> PostRequest:
         """Make a post and take it in hand: not registered, no slot, until its frame is handed over.
+
+        A fence carries the nonce of the post that it fences, and is no link in the chain of increasing nonces.
 
         Raises:
             StepOrderError: Another post is in hand.
         """
         if self.in_hand is not None:
             raise StepOrderError(f"post {self.in_hand.post_id} is still in hand")
-        post = PostRequest(self._next_id, nonce, kind, priority, items, self._last_nonce, server_time_ms)
-        self._next_id += 1
-        self._last_nonce = nonce
+        self.last_id += 1
+        post = PostRequest(
+            self.last_id,
+            nonce,
+            kind,
+            priority,
+            items,
+            self._last_nonce,
+            server_time_ms,
+            expires_ms=expires_ms,
+            fence_of=fence_of,
+        )
+        if fence_of is None:
+            self._last_nonce = nonce
         self.in_hand = post
         return post
 
@@ -226,37 +292,68 @@ class PostRequestManager:
         self.in_hand = None
         return post
 
+    def recover(self, post: PostRequest, now: int) -> None:
+        """Quarantine an unanswered post of an earlier run again (settlement.md, rule 15).
+
+        Raises:
+            IllegalEvent: The post is not in the state in which it was sent, or no slot is free.
+        """
+        self.inflight.acquire()
+        post.slots_taken += 1
+        self._open[post.post_id] = post
+        self.items_in_flight += len(post.items)
+        self.end(post, _E.DISCONNECT, now)
+
     def find(self, post_id: int, epoch: int) -> PostRequest | None:
         """The open post `post_id` of connection `epoch`; None for ended, unknown or foreign ones."""
         post = self._open.get(post_id)
         return post if post is not None and post.epoch == epoch else None
 
-    def end(self, post: PostRequest, event: PostEvent, *, unclear: bool = False) -> None:
-        """End an open post; its slot is given back by the transition itself.
+    def find_quarantined(self, post_id: int, epoch: int) -> PostRequest | None:
+        """The quarantined post `post_id` of connection `epoch`; None for others."""
+        post = self._quarantine.get(post_id)
+        return post if post is not None and post.epoch == epoch else None
+
+    def end(self, post: PostRequest, event: PostEvent, now: int, *, unclear: bool = False) -> None:
+        """End an open post at monotonic ms `now`; its slot is given back by the transition itself.
 
         Raises:
             IllegalEvent: The post is not open; nothing changed.
         """
-        POST.step(post, event, inflight=self.inflight, unclear=unclear)
+        POST.step(post, event, inflight=self.inflight, unclear=unclear, until_ms=now + self.quarantine_ms)
         del self._open[post.post_id]
-        self.items_in_flight -= len(post.items)
+        self.items_in_flight -= sum(item.state is IntentState.POSTED for item in post.items)
+        if post.quarantined_until_ms is not None:
+            self._quarantine[post.post_id] = post
+
+    def item_ended(self) -> None:
+        """An item of an open post ended before its post did: the order stream told its fate."""
+        self.items_in_flight -= 1
+
+    def release_quarantined(self, post: PostRequest) -> None:
+        """End the quarantine of a post: it was answered late, or its time is over."""
+        self.inflight.clear()
+        del self._quarantine[post.post_id]
+        post.quarantined_until_ms = None
 
     def expire(self, now: int) -> list[PostRequest]:
-        """End all posts whose deadline has passed at monotonic ms `now`, oldest first."""
-        due = []
-        for post in self._open.values():
-            if post.deadline_ms > now:
-                break
-            due.append(post)
+        """End all posts whose deadline has passed at monotonic ms `now`, oldest first; the caller hears of each."""
+        due = list(takewhile(lambda post: post.deadline_ms <= now, self._open.values()))
         for post in due:
-            self.end(post, _E.TIME_OUT)
+            self.end(post, _E.TIME_OUT, now)
         return due
 
-    def disconnect(self) -> list[PostRequest]:
+    def expire_quarantine(self, now: int) -> None:
+        """Give back the quarantined slots whose time is over at monotonic ms `now`."""
+        due = list(takewhile(lambda post: (post.quarantined_until_ms or 0) <= now, self._quarantine.values()))
+        for post in due:
+            self.release_quarantined(post)
+
+    def disconnect(self, now: int) -> list[PostRequest]:
         """End all open posts, because their connection is gone; each is returned once, oldest first."""
         lost = list(self._open.values())
         for post in lost:
-            self.end(post, _E.DISCONNECT)
+            self.end(post, _E.DISCONNECT, now)
         return lost
 
     def _take_in_hand(self, post_id: int) -> PostRequest:

@@ -2,8 +2,8 @@
 
 Each time that a connection opens, the **epoch** counts up; a reply counts only for the epoch that carried its post
 (settlement.md, rule 14). Cancels and reduce-only orders may be sent as soon as there is a connection; new orders only
-in READY, that is with the clock synced on this connection, the markets loaded, and the key accepted by the venue
-(design.md, Readiness).
+in READY, that is with the clock synced on this connection, the markets loaded, the key accepted by the venue, and
+every post of an earlier run settled (design.md, Readiness).
 
 The key is proven by a noop post (protocol.md §5): it does nothing but use a nonce, and its answer shows that the
 venue knows the signer on this network, before any order depends on it.
@@ -50,6 +50,7 @@ class Session:
         clock_synced: Whether the server's time was learnt on this connection.
         markets_loaded: Whether the markets are known.
         key_accepted: Whether the venue has accepted an action of this signer in this run.
+        earlier_settled: Whether every post of an earlier run is settled.
     """
 
     state: SessionState = SessionState.DISCONNECTED
@@ -57,6 +58,7 @@ class Session:
     clock_synced: bool = False
     markets_loaded: bool = False
     key_accepted: bool = False
+    earlier_settled: bool = True
 
     @property
     def ready(self) -> bool:
@@ -93,7 +95,7 @@ def _count_epoch(session: Session) -> None:
 
 
 def _all_known(session: Session) -> bool:
-    return session.clock_synced and session.markets_loaded and session.key_accepted
+    return session.clock_synced and session.markets_loaded and session.key_accepted and session.earlier_settled
 
 
 SESSION: Final = StateMachine(
@@ -105,7 +107,13 @@ SESSION: Final = StateMachine(
     table=(
         Row(_E.CONNECT, _S.DISCONNECTED, _S.CONNECTING, why="an attempt begins"),
         Row(_E.OPEN, _S.CONNECTING, _S.SYNCING, effect=_count_epoch, why="a new epoch; cancels and reduce-only pass"),
-        Row(_E.SYNCED, _S.SYNCING, _S.READY, guard=_all_known, why="clock, markets and key known: new orders pass"),
+        Row(
+            _E.SYNCED,
+            _S.SYNCING,
+            _S.READY,
+            guard=_all_known,
+            why="clock, markets, key and the past known: new orders pass",
+        ),
         Row(_E.LOSE, _S.CONNECTING, _S.DISCONNECTED, why="the attempt failed"),
         Row(_E.LOSE, _S.SYNCING, _S.DISCONNECTED, why="all sent posts end disconnected"),
         Row(_E.LOSE, _S.READY, _S.DISCONNECTED, why="all sent posts end disconnected"),

@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from machines.inflight import InflightState
-from machines.intent import Intent, Priority
+from machines.intent import Intent, IntentState, Priority
 from machines.post import PostRequest
 from machines.session import SessionState
+from machines.settlement import Attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,34 +32,42 @@ class Snapshot:
 
     Attributes:
         inflight: Slots taken.
-        inflight_state: The band that the tracker says it is in.
+        quarantined: Slots in quarantine.
+        inflight_state: The band that the tracker says that both together are in.
         limit: The most slots.
         high_watermark: The count from which new orders wait.
         open_posts: Posts registered as sent.
-        items_in_flight: Items that they carry.
+        quarantined_posts: Unanswered posts in quarantine.
+        items_in_flight: Items of open posts that have not ended.
         in_hand: The post being handed over; None between steps of the shell.
         posts: Posts to check.
         intents: Intents to check.
+        attempts: Attempts to check.
+        unknown_items: Items whose fate is being found out.
+        waiting_cancels: Cancels that wait for the fate of their order.
         queues: The three queues.
-        accepted: Intents accepted so far.
-        ended: Intents that got an outcome so far.
+        population: How many accepted intents are in each state.
         halted: Whether the hard stop is tripped.
         session: State of the connection.
         batch_limit: The most items that one post carries.
     """
 
     inflight: int
+    quarantined: int
     inflight_state: InflightState
     limit: int
     high_watermark: int
     open_posts: int
+    quarantined_posts: int
     items_in_flight: int
     in_hand: PostRequest | None
     posts: Sequence[PostRequest]
     intents: Sequence[Intent]
+    attempts: Sequence[Attempt]
+    unknown_items: int
+    waiting_cancels: int
     queues: Mapping[Priority, QueueView]
-    accepted: int
-    ended: int
+    population: Mapping[IntentState, int]
     halted: bool
     session: SessionState
     batch_limit: int

@@ -54,7 +54,7 @@ def verdict_on(reply: PostReply, kind: ActionKind, items: int) -> Verdict:
         case Accepted(results):
             return _on_results(results, kind, items)
         case Refused(reason):
-            if reason.startswith(SPENT_NONCE):
+            if nonce_spent(reply):
                 return Unclear(reason)
             return Answered((Rejected(reason),) * items)
         case GatewayError(reason):
@@ -72,3 +72,8 @@ def _on_results(results: tuple[ItemResult, ...], kind: ActionKind, items: int) -
     if not all(isinstance(result, expected) for result in results):
         return Unclear(f"the reply has statuses that do not fit a {kind.value} action")
     return Answered(results)
+
+
+def nonce_spent(reply: PostReply) -> bool:
+    """Whether `reply` says that the nonce is spent: by this very action, or by another one with the same nonce."""
+    return isinstance(reply, Refused) and reply.reason.startswith(SPENT_NONCE)

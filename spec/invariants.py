@@ -15,9 +15,10 @@ from itertools import pairwise
 from typing import Final
 
 from machines.inflight import InflightState
-from machines.intent import INTENT, IntentState, Priority
+from machines.intent import INTENT, Intent, IntentState, Priority
 from machines.nonce import WINDOW_FUTURE_MS, WINDOW_PAST_MS
 from machines.post import POST, PostState
+from machines.settlement import ABSENCES_NEEDED, Attempt, SettlementState
 from machines.snapshot import Snapshot
 
 Predicate = Callable[[Snapshot], str | None]
@@ -70,21 +71,29 @@ def _inflight_never_above_limit(now: Snapshot) -> str | None:
     return f"inflight is {now.inflight}, the limit {now.limit}" if now.inflight > now.limit else None
 
 
+def _venue_inflight_within_limit(now: Snapshot) -> str | None:
+    if now.quarantined != now.quarantined_posts:
+        return f"{now.quarantined} slots are quarantined for {now.quarantined_posts} unanswered posts"
+    occupied = now.inflight + now.quarantined
+    return f"sent and quarantined are {occupied}, the limit {now.limit}" if occupied > now.limit else None
+
+
 def _inflight_matches_sent(now: Snapshot) -> str | None:
     if now.inflight != now.open_posts:
         return f"inflight is {now.inflight}, posts sent and not ended are {now.open_posts}"
     band = _band(now)
     if now.inflight_state is not band:
-        return f"inflight {now.inflight} is called {now.inflight_state.value}, it is {band.value}"
+        return f"{now.inflight} + {now.quarantined} slots are called {now.inflight_state.value}, not {band.value}"
     return None
 
 
 def _band(now: Snapshot) -> InflightState:
-    if now.inflight == 0:
+    occupied = now.inflight + now.quarantined
+    if occupied == 0:
         return InflightState.IDLE
-    if now.inflight >= now.limit:
+    if occupied >= now.limit:
         return InflightState.FULL
-    return InflightState.DEGRADED if now.inflight >= now.high_watermark else InflightState.NORMAL
+    return InflightState.DEGRADED if occupied >= now.high_watermark else InflightState.NORMAL
 
 
 def _exactly_one_completion(now: Snapshot) -> str | None:
@@ -123,15 +132,23 @@ def _unsent_holds_no_slot(now: Snapshot) -> str | None:
 
 def _nonces_unique_and_increasing(now: Snapshot) -> str | None:
     for post in now.posts:
-        if not post.previous_nonce < post.nonce:
+        if post.fence_of is None and not post.previous_nonce < post.nonce:
             return f"post {post.post_id} has nonce {post.nonce} after {post.previous_nonce}"
+    return None
+
+
+def _fence_spends_the_attempts_nonce(now: Snapshot) -> str | None:
+    for attempt in now.attempts:
+        post = now.in_hand
+        if post is not None and post.fence_of == attempt.post.post_id and post.nonce != attempt.post.nonce:
+            return f"fence {post.post_id} has nonce {post.nonce}, its attempt {attempt.post.nonce}"
     return None
 
 
 def _nonce_inside_window(now: Snapshot) -> str | None:
     for post in now.posts:
         ahead = post.nonce - post.server_time_ms
-        if not -WINDOW_PAST_MS < ahead < WINDOW_FUTURE_MS or post.nonce <= 0:
+        if (post.fence_of is None and not -WINDOW_PAST_MS < ahead < WINDOW_FUTURE_MS) or post.nonce <= 0:
             return f"post {post.post_id} has nonce {post.nonce}, {ahead} ms from server time"
     return None
 
@@ -177,8 +194,9 @@ def _no_new_order_while_degraded_or_halted(now: Snapshot) -> str | None:
         return None
     if now.halted:
         return f"post {post.post_id} carries new orders while halted"
-    if now.inflight >= now.high_watermark:
-        return f"post {post.post_id} carries new orders at inflight {now.inflight}"
+    occupied = now.inflight + now.quarantined
+    if occupied >= now.high_watermark:
+        return f"post {post.post_id} carries new orders with {occupied} slots occupied"
     return None
 
 
@@ -209,34 +227,53 @@ def _every_accepted_intent_has_one_outcome(now: Snapshot) -> str | None:
         due = 1 if intent.state in INTENT.final else 0
         if intent.outcomes != due or (intent.outcome is None) is (due == 1):
             return f"intent {intent.seq} is {intent.state.value} and has {intent.outcomes} outcomes"
-    waiting = sum(queue.queued for queue in now.queues.values())
-    in_hand = 0 if now.in_hand is None else len(now.in_hand.items)
-    found = waiting + in_hand + now.items_in_flight + now.ended
-    if now.accepted != found:
-        return (
-            f"{now.accepted} intents were accepted; {waiting} wait, {in_hand} are in hand, {now.items_in_flight} "
-            f"in flight, {now.ended} ended"
-        )
+    held = {
+        IntentState.ACCEPTED: 0,
+        IntentState.QUEUED: sum(queue.queued for queue in now.queues.values())
+        + (0 if now.in_hand is None else len(now.in_hand.items)),
+        IntentState.POSTED: now.items_in_flight,
+        IntentState.UNKNOWN: now.unknown_items,
+        IntentState.WAITING: now.waiting_cancels,
+    }
+    for state, count in held.items():
+        if now.population[state] != count:
+            return f"{now.population[state]} intents are {state.value}, and {count} are where these have to be"
     return None
 
 
 def _unknown_never_reported_as_rejected(now: Snapshot) -> str | None:
     for post in now.posts:
-        if not post.ambiguous:
+        if not post.ambiguous or post.priority is Priority.CANCEL:
             continue
         for item in post.items:
-            if item.attempts[-1] == post.post_id and item.state is not IntentState.UNKNOWN:
-                return f"intent {item.seq} is {item.state.value} after its post {post.post_id} ended unknown"
+            if item.attempts[-1] == post.post_id and item.state in _DENIED and item.settled_by is None:
+                return f"intent {item.seq} is {item.state.value} after its post {post.post_id} ended unknown, unproven"
     return None
 
 
+_DENIED: Final = (IntentState.REJECTED, IntentState.NOT_EXECUTED)
+
+
+def _proven_dead(attempt: Attempt, item: Intent) -> bool:
+    """Its fence won, or its nonce is spent and it left no record often enough (settlement.md, rules 4 to 9)."""
+    if attempt.state is SettlementState.NEVER_EXECUTED:
+        return True
+    look_up = attempt.look_ups.get(item.seq)
+    return look_up is not None and look_up.absences >= ABSENCES_NEEDED
+
+
 def _no_blind_resend(now: Snapshot) -> str | None:
-    for post in now.posts:
-        if not post.ambiguous:
-            continue
+    for attempt in now.attempts:
+        post = attempt.post
         for item in post.items:
-            if item.state is IntentState.QUEUED or item.attempts[-1] != post.post_id:
-                return f"intent {item.seq} goes out again though its post {post.post_id} ended unknown"
+            again = item.state is IntentState.QUEUED or item.attempts[-1] != post.post_id
+            if again and item.priority is not Priority.CANCEL and not _proven_dead(attempt, item):
+                return f"intent {item.seq} goes out again while its post {post.post_id} is {attempt.state.value}"
+    for post in now.posts:
+        if post.ambiguous and post.priority is not Priority.CANCEL:
+            for item in post.items:
+                if item.state is IntentState.QUEUED and item.settled_by is None:
+                    return f"intent {item.seq} waits to go out again, its post {post.post_id} ended unknown"
     return None
 
 
@@ -253,6 +290,12 @@ INVARIANTS: Final = (
         "The inflight count is the number of posts that are sent and not ended, and its band is the count's.",
         ("P1", "P3", "P5", "I2", "D1", "D3", "B2"),
         _inflight_matches_sent,
+    ),
+    Invariant(
+        "VenueInflightWithinLimit",
+        "Posts sent and posts that the venue may still count are together never above the limit.",
+        ("X3", "B6"),
+        _venue_inflight_within_limit,
     ),
     Invariant("ExactlyOneCompletion", "Each post ends exactly once.", ("P2", "D1", "D2"), _exactly_one_completion),
     Invariant(
@@ -272,6 +315,12 @@ INVARIANTS: Final = (
         "Each post's nonce is greater than the one before.",
         ("N1", "N2", "N3", "N5"),
         _nonces_unique_and_increasing,
+    ),
+    Invariant(
+        "FenceSpendsTheAttemptsNonce",
+        "A fence carries the nonce of the post that it fences.",
+        ("X2",),
+        _fence_spends_the_attempts_nonce,
     ),
     Invariant(
         "NonceInsideWindow",
@@ -312,20 +361,20 @@ INVARIANTS: Final = (
     Invariant("QueuesBounded", "No queue and no batch exceeds its limit.", ("B3",), _queues_bounded),
     Invariant(
         "EveryAcceptedIntentHasOneOutcome",
-        "An accepted intent waits, is in hand, is in flight, or has exactly one outcome; none vanishes.",
+        "An accepted intent waits, travels, is being settled, or has exactly one outcome; none vanishes.",
         ("B2", "B4", "P7", "D2", "X4"),
         _every_accepted_intent_has_one_outcome,
     ),
     Invariant(
         "UnknownNeverReportedAsRejected",
-        "An item whose post ended ambiguous is Unknown, nothing else.",
-        ("X1",),
+        "An item whose post ended ambiguous is not called rejected or not executed without proof.",
+        ("X1", "X2"),
         _unknown_never_reported_as_rejected,
     ),
     Invariant(
         "NoBlindResend",
-        "An item whose post ended ambiguous is not sent again.",
-        ("X1",),
+        "No order is sent again unless its ambiguous attempt is proven never to have run.",
+        ("X1", "X2"),
         _no_blind_resend,
     ),
 )

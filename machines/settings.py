@@ -1,0 +1,51 @@
+"""What can be set about the core, with the venue's limits and design.md's choices as defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from machines.batch import QueueLimits
+from machines.errors import InvalidSetting
+from machines.inflight import HIGH_WATERMARK, VENUE_LIMIT
+from machines.post import QUARANTINE_MS, TIMEOUT_MS
+from machines.rate_limit import MESSAGES_PER_MINUTE
+
+SETTLEMENT_ALARM_MS: Final = 60_000
+"""How long an intent may stay unknown before it is an alarm."""
+EXPIRES_AFTER_MS: Final = TIMEOUT_MS + 1_000
+"""An order outlives the wait for its reply by a second, so that it cannot run long after it became ambiguous."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreSettings:
+    """What can be set about the core; the defaults are the venue's limits and design.md's.
+
+    Attributes:
+        inflight_limit: The most posts in flight, quarantined ones included.
+        high_watermark: The count from which new orders wait.
+        post_timeout_ms: How long a post may wait for its reply, 3 000 to 5 000 ms.
+        quarantine_ms: How long the venue may still count a post that was not answered.
+        expires_after_ms: How long after sending an order the venue may still take it; None for ever.
+        settlement_alarm_ms: How long an intent may stay unknown before it is an alarm.
+        messages_per_minute: The most messages in any 60 s.
+        rejections_to_halt: Posts in a row, rejected for reasons that are not benign, that trip the hard stop.
+        queues: Sizes of queues and batches.
+    """
+
+    inflight_limit: int = VENUE_LIMIT
+    high_watermark: int = HIGH_WATERMARK
+    post_timeout_ms: int = TIMEOUT_MS
+    quarantine_ms: int = QUARANTINE_MS
+    expires_after_ms: int | None = EXPIRES_AFTER_MS
+    settlement_alarm_ms: int = SETTLEMENT_ALARM_MS
+    messages_per_minute: int = MESSAGES_PER_MINUTE
+    rejections_to_halt: int = 5
+    queues: QueueLimits = field(default_factory=QueueLimits)
+
+    def __post_init__(self) -> None:
+        for name in ("rejections_to_halt", "settlement_alarm_ms"):
+            if getattr(self, name) < 1:
+                raise InvalidSetting(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.expires_after_ms is not None and self.expires_after_ms < 1:
+            raise InvalidSetting(f"expires_after_ms must be at least 1 or None, got {self.expires_after_ms}")
