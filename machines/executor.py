@@ -389,17 +389,16 @@ class ExecutorCore:
         self._end_post(post, PostEvent.ACK if accepted else PostEvent.FAIL, unclear=isinstance(verdict, Unclear))
         if isinstance(reply, GatewayError):
             self._rate.back_off(self._now, BACK_OFF_MS)
-        match verdict:
-            case Answered(results):
-                if post.kind is ActionKind.NOOP:
-                    self._judge_key(reply)
-                for item, result in zip(post.items, results, strict=True):
-                    self._end_intent(item, ending_of(result), result)
-                self._count_rejections(results)
-            case NeverRan(reason):
-                self._take_back(post, reason)
-            case Unclear(reason):
-                self._lose(post, reason)
+        if isinstance(verdict, NeverRan):
+            self._take_back(post, verdict.reason)
+        elif isinstance(verdict, Unclear):
+            self._lose(post, verdict.reason)
+        else:
+            if post.kind is ActionKind.NOOP:
+                self._judge_key(reply)
+            for item, result in zip(post.items, verdict.results, strict=True):
+                self._end_intent(item, ending_of(result), result)
+            self._count_rejections(verdict.results)
 
     def _judge_key(self, reply: PostReply) -> None:
         if isinstance(reply, Refused):
