@@ -391,16 +391,15 @@ class ExecutorCore:
         verdict = verdict_on(reply, post.kind, len(post.items))
         accepted = isinstance(reply, Accepted) and isinstance(verdict, Answered)
         self._end_post(post, PostEvent.ACK if accepted else PostEvent.FAIL, unclear=isinstance(verdict, Unclear))
-        match verdict:
-            case Answered(results):
-                if post.kind is ActionKind.NOOP:
-                    self._judge_key(reply)
-                self._end_items(post, results)
-                self._count_rejections(results)
-            case NeverRan(reason):
-                self._take_back(post, reason)
-            case Unclear(reason):
-                self._lose(post, reason, spent=nonce_spent(reply))
+        if isinstance(verdict, NeverRan):
+            self._take_back(post, verdict.reason)
+        elif isinstance(verdict, Unclear):
+            self._lose(post, verdict.reason, spent=nonce_spent(reply))
+        else:
+            if post.kind is ActionKind.NOOP:
+                self._judge_key(reply)
+            self._end_items(post, verdict.results)
+            self._count_rejections(verdict.results)
 
     def _end_items(self, post: PostRequest, results: tuple[ItemResult, ...]) -> None:
         """What the reply says of each item; the order stream may have said it before."""

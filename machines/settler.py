@@ -22,7 +22,7 @@ from machines.settlement import (
     outcome_of,
     outcome_of_cancel,
 )
-from machines.verdict import Answered, NeverRan, Unclear, Verdict
+from machines.verdict import NeverRan, Unclear, Verdict
 
 LOOK_UPS_AT_ONCE: Final = 8
 """Questions under way at a time: the venue allows a weight of 1200 a minute over HTTP (protocol.md §3)."""
@@ -190,22 +190,18 @@ class Settler:
 
     def replied_late(self, attempt: Attempt, verdict: Verdict, spent: bool, now: int) -> list[Finding]:
         """The attempt's own reply came after all (rule 10)."""
-        match verdict:
-            case Answered(results):
-                by_item = zip(attempt.post.items, results, strict=True)
-                found = [
-                    Finding(item, result, "its own late reply") for item, result in by_item if item.seq in attempt.open
-                ]
-                self._step(attempt, _E.ANSWER)
-                self._close(attempt)
-                return found
-            case NeverRan(reason):
-                self._step(attempt, _E.REFUSE)
-                return self._never_ran(attempt, f"refused by the venue's gate, late: {reason}")
-            case Unclear():
-                if spent and attempt.state is not SettlementState.LOOKING_UP:
-                    self.spend(attempt, now)
-        return []
+        if isinstance(verdict, NeverRan):
+            self._step(attempt, _E.REFUSE)
+            return self._never_ran(attempt, f"refused by the venue's gate, late: {verdict.reason}")
+        if isinstance(verdict, Unclear):
+            if spent and attempt.state is not SettlementState.LOOKING_UP:
+                self.spend(attempt, now)
+            return []
+        by_item = zip(attempt.post.items, verdict.results, strict=True)
+        found = [Finding(item, result, "its own late reply") for item, result in by_item if item.seq in attempt.open]
+        self._step(attempt, _E.ANSWER)
+        self._close(attempt)
+        return found
 
     def time_passed(self, now: int, server_time_ms: int) -> list[Attempt]:
         """Notice what only time brings: expiries (rule 11), and attempts that are overdue, which are returned."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from machines.intent import ActionKind, Canceled, Filled, ItemResult, Rejected, Resting
-from machines.reply import Accepted, GatewayError, PostReply, Refused, Unreadable
+from machines.reply import Accepted, GatewayError, PostReply, Refused
 
 PROOFS_OF_REFUSAL: Final = ("429", "too many pending post requests")
 """Beginnings of the error texts that prove that a post never ran (settlement.md, rule 8; texts protocol.md §2)."""
@@ -50,17 +50,13 @@ Verdict: TypeAlias = Answered | NeverRan | Unclear
 
 def verdict_on(reply: PostReply, kind: ActionKind, items: int) -> Verdict:
     """What `reply` proves for a post of `kind` with `items` items."""
-    match reply:
-        case Accepted(results):
-            return _on_results(results, kind, items)
-        case Refused(reason):
-            if nonce_spent(reply):
-                return Unclear(reason)
-            return Answered((Rejected(reason),) * items)
-        case GatewayError(reason):
-            return NeverRan(reason) if reason.startswith(PROOFS_OF_REFUSAL) else Unclear(reason)
-        case Unreadable(detail):
-            return Unclear(f"unreadable reply: {detail}")
+    if isinstance(reply, Accepted):
+        return _on_results(reply.results, kind, items)
+    if isinstance(reply, Refused):
+        return Unclear(reply.reason) if nonce_spent(reply) else Answered((Rejected(reply.reason),) * items)
+    if isinstance(reply, GatewayError):
+        return NeverRan(reply.reason) if reply.reason.startswith(PROOFS_OF_REFUSAL) else Unclear(reply.reason)
+    return Unclear(f"unreadable reply: {reply.detail}")
 
 
 def _on_results(results: tuple[ItemResult, ...], kind: ActionKind, items: int) -> Verdict:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import Final
 
 from machines.inflight import InflightState
@@ -167,9 +167,7 @@ def _cancels_before_reduce_only_before_new(now: Snapshot) -> str | None:
     post = now.in_hand
     if post is None or post.priority is None:
         return None
-    for priority in Priority:
-        if priority is post.priority:
-            return None
+    for priority in takewhile(lambda earlier: earlier is not post.priority, Priority):
         if now.queues[priority].queued:
             return f"post {post.post_id} carries {post.priority.value} items while {priority.value} items wait"
     return None

@@ -15,6 +15,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 import typer
 
+from adapters.exit_codes import ExitCode
 from adapters.venue.config import DEFAULT_USDC, InvalidVenueConfig, VenueConfig
 from adapters.venue.faults import InvalidFaults, parse_faults
 from adapters.venue.limits import Limits
@@ -29,7 +30,6 @@ class _Network(StrEnum):
     MAINNET = "mainnet"
 
 
-_EXIT_PORT_IN_USE = 3
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -98,10 +98,10 @@ def command(
         asyncio.run(_serve(config, as_json=as_json))
     except PortInUse as error:
         typer.echo(f"hip3 venue: {error.strerror}", err=True)
-        raise typer.Exit(_EXIT_PORT_IN_USE) from error
+        raise typer.Exit(ExitCode.ADDRESS_IN_USE) from error
     except (InvalidVenueConfig, InvalidFaults, OSError) as error:
         typer.echo(f"hip3 venue: {error}", err=True)
-        raise typer.Exit(2) from error
+        raise typer.Exit(ExitCode.USAGE) from error
 
 
 async def _serve(config: VenueConfig, *, as_json: bool) -> None:

@@ -72,13 +72,21 @@ async def outcomes(tickets: Iterable[Ticket]) -> list[Outcome]:
 
 @dataclass
 class Live:
-    """What a test works with."""
+    """What a test works with.
+
+    Attributes:
+        seen: What `Executor.events` said.
+        corrupted: Set by a test that breaks the executor itself; then nothing is checked in the end.
+        cloids_reused: Set by a test that gives a cloid to two orders, which the audit can't tell from one sent twice.
+    """
 
     venue: Venue
     wire: Wire
     config: Config
     executor: Executor
     seen: list[ExecutorEvent] = field(default_factory=list)
+    corrupted: bool = False
+    cloids_reused: bool = False
 
     def set_faults(self, **faults: Any) -> None:
         """Replace the venue's faults; none means that all goes well."""
@@ -174,11 +182,17 @@ async def live(
             wire.answers.set()
             await executor.close()
         await reading
-        monitor = executor.driver.monitor
-        assert monitor.violated == 0, monitor.first
-        assert monitor.checks > 0
-        assert executor.core.inflight.count == 0
-        assert executor.core.accepted == executor.core.ended == len(world.ended)
+        if not world.corrupted:
+            _check(world)
+
+
+def _check(world: Live) -> None:
+    core, monitor = world.executor.core, world.executor.driver.monitor
+    assert monitor.violated == 0, monitor.first
+    assert monitor.checks > 0
+    assert core.inflight.count == 0
+    assert core.accepted == core.ended == len(world.ended)
+    if not world.cloids_reused:
         assert list(contradictions(world.ended, world.fates)) == []
 
 

@@ -7,15 +7,20 @@ reset in the middle of a step, frames that arrive long after they were sent.
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import struct
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 _CHUNK: Final = 65_536
+_TEXT: Final = 0x81
+_SHORT: Final = 125
+_MASK_BYTES: Final = 4
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
@@ -35,6 +40,7 @@ class Wire:
         sent: What clients sent, one buffer a connection; the handshake comes first.
         requests: Set while what clients send is relayed; clear it to hold that up.
         answers: Set while what the peer sends is relayed; clear it to hold that up.
+        refusing: While true, new connections are hung up on.
     """
 
     def __init__(self, target: str) -> None:
@@ -46,6 +52,7 @@ class Wire:
         self.sent: list[bytearray] = []
         self.requests = asyncio.Event()
         self.answers = asyncio.Event()
+        self.refusing = False
         self._links: set[_Link] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.setblocking(False)
@@ -86,10 +93,25 @@ class Wire:
                 pump.cancel()
             self._links.discard(link)
 
+    async def inject(self, text: str) -> None:
+        """Send the clients a frame of our own, as if the peer had; hold up its answers meanwhile."""
+        payload = text.encode()
+        length = struct.pack("!BH", 126, len(payload)) if len(payload) > _SHORT else bytes((len(payload),))
+        for link in tuple(self._links):
+            await asyncio.get_running_loop().sock_sendall(link.client, bytes((_TEXT,)) + length + payload)
+
+    def posts(self) -> list[dict[str, Any]]:
+        """The posts that clients sent, oldest first."""
+        frames = [json.loads(frame) for record in self.sent for frame in _client_frames(record)]
+        return [frame for frame in frames if frame["method"] == "post"]
+
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             client, _ = await loop.sock_accept(self._listener)
+            if self.refusing:
+                client.close()
+                continue
             self.accepted += 1
             venue = socket.socket()
             venue.setblocking(False)
@@ -123,3 +145,17 @@ class Wire:
             for pump in link.pumps:
                 if pump is not asyncio.current_task():
                     pump.cancel()
+
+
+def _client_frames(record: bytearray) -> Iterator[bytes]:
+    """The text frames in what a client sent, unmasked (RFC 6455, 5.2); none of them is fragmented."""
+    rest = bytes(record).partition(b"\r\n\r\n")[2]
+    while rest:
+        opcode, length, start = rest[0], rest[1] & 0x7F, 2
+        if length > _SHORT:
+            size = 2 if length == _SHORT + 1 else 8
+            length, start = int.from_bytes(rest[2 : 2 + size], "big"), 2 + size
+        mask, body = rest[start : start + _MASK_BYTES], rest[start + _MASK_BYTES :]
+        if opcode == _TEXT:
+            yield bytes(byte ^ mask[place % _MASK_BYTES] for place, byte in enumerate(body[:length]))
+        rest = body[length:]

@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from adapters.cli import app
+from adapters.exit_codes import ExitCode
 from adapters.venue.truth import ActionRecord, read_truth
 from tests.adapters.venue.support import Trader, order, orders, venue_process
 
@@ -62,7 +63,7 @@ def test_a_port_in_use_is_an_error_of_its_own() -> None:
     with venue_process() as facts:
         port = facts["url"].rpartition(":")[2]
         result = run("--port", port)
-    assert result.returncode == 3
+    assert result.returncode == ExitCode.ADDRESS_IN_USE
     assert f"port {port} on 127.0.0.1 is in use" in result.stderr
     assert "Traceback" not in result.stderr
 
@@ -85,7 +86,7 @@ def test_a_port_in_use_is_an_error_of_its_own() -> None:
 )
 def test_options_that_make_no_sense_are_named(option: str, value: str, word: str) -> None:
     result = run("--port", "0", option, value)
-    assert result.returncode == 2
+    assert result.returncode == ExitCode.USAGE
     assert word in result.stderr
     assert "Traceback" not in result.stderr
 
