@@ -22,6 +22,7 @@ from typing import Final
 from machines.errors import InvalidSetting
 from machines.inflight import InflightTracker
 from machines.intent import INTENT, ActionKind, Admission, Intent, IntentEvent, Priority
+from machines.snapshot import QueueView
 
 PRIORITIES: Final = tuple(Priority)
 
@@ -83,6 +84,15 @@ class BatchScheduler:
     def head(self, priority: Priority) -> int | None:
         """The sequence number of the first waiting item; None when the queue is empty."""
         return next(iter(self._queues[priority]), None)
+
+    def view(self) -> dict[Priority, QueueView]:
+        """The queues as the invariants see them."""
+        return {
+            priority: QueueView(
+                self.queued(priority), self.outstanding[priority], self.limits.of(priority), self.head(priority)
+            )
+            for priority in PRIORITIES
+        }
 
     def enqueue(self, intent: Intent) -> Admission:
         """Admit an intent to the end of its queue, or say why not (finding B4).

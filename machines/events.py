@@ -173,10 +173,12 @@ class Recovered:
 
     Attributes:
         posts: Unanswered or unsettled posts with their open items, oldest first.
+        never_sent: Intents that no post ever carried; they end, because a stale order is not sent by itself.
         same_key: Whether this run signs with the key that signed them; else fences prove nothing (rule 3).
     """
 
     posts: tuple[PostRequest, ...]
+    never_sent: tuple[Intent, ...]
     same_key: bool
 
 

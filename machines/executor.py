@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from machines import events as ev
-from machines.batch import PRIORITIES, BatchScheduler
+from machines.batch import BatchScheduler
 from machines.clock import Clock
 from machines.errors import NonceOutsideWindow, StepOrderError
 from machines.hard_stop import MISSING_ORDER, HardStop, is_benign
@@ -42,7 +42,7 @@ from machines.intent import (
     ending_of,
 )
 from machines.nonce import Drift, NonceManager
-from machines.post import PostEvent, PostRequest, PostRequestManager
+from machines.post import PostEvent, PostRequest, PostRequestManager, PostState
 from machines.rate_limit import AddressBudget, MessageRate
 from machines.register import IntentRegister
 from machines.reply import Accepted, GatewayError, PostReply, Refused
@@ -50,7 +50,7 @@ from machines.session import Session, SessionEvent, SessionState
 from machines.settings import CoreSettings
 from machines.settlement import Attempt, contradict, outcome_of
 from machines.settler import Finding, Settler
-from machines.snapshot import QueueView, Snapshot
+from machines.snapshot import Snapshot
 from machines.verdict import Answered, NeverRan, Unclear, nonce_spent, verdict_on
 
 BACK_OFF_MS: Final = 1_000
@@ -219,15 +219,7 @@ class ExecutorCore:
             attempts=self.settler.moved if attempts is None else attempts,
             unknown_items=self.settler.open_items,
             waiting_cancels=sum(map(len, self._waiting.values())),
-            queues={
-                priority: QueueView(
-                    self.scheduler.queued(priority),
-                    self.scheduler.outstanding[priority],
-                    self.scheduler.limits.of(priority),
-                    self.scheduler.head(priority),
-                )
-                for priority in PRIORITIES
-            },
+            queues=self.scheduler.view(),
             population=self.intents.population,
             halted=self.hard_stop.tripped,
             session=self.session.state,
@@ -476,7 +468,7 @@ class ExecutorCore:
         for post in self.posts.expire(self._now):
             self._post_ended(post)
             self._lose(post, f"no reply within {self.settings.post_timeout_ms} ms")
-        self.posts.expire_quarantine(self._now)
+        self.moved_posts.extend(self.posts.expire_quarantine(self._now))
         for attempt in self.settler.time_passed(self._now, self._server_time()):
             self._effects.append(ev.SettlementOverdue(tuple(attempt.open.values())))
         for question in self.settler.questions(self._now):
@@ -537,7 +529,7 @@ class ExecutorCore:
         post = self.posts.find_quarantined(post_id, epoch)
         attempt = self.settler.attempts.get(post_id)
         if post is not None:
-            self.posts.release_quarantined(post)
+            self.posts.answered_late(post)
         elif attempt is None or attempt.post.epoch != epoch:
             self._effects.append(ev.StrayReply(epoch, post_id))
             return
@@ -608,13 +600,21 @@ class ExecutorCore:
     def _on_recovered(self, event: ev.Recovered) -> None:
         """Take over what an earlier run left: quarantine it again, and settle it before READY (rules 3, 15)."""
         for post in event.posts:
-            self.posts.recover(post, self._now)
+            if post.state is PostState.SENT:
+                self.posts.recover(post, self._now)
             self.moved_posts.append(post)
             for item in post.items:
-                self.intents.accept(item)
-                self.scheduler.outstanding[item.priority] += 1
+                self._take_up(item)
             if post.items:
                 self.settler.open(post, post.items, self._now, fenceable=event.same_key, earlier=True)
+
+        for item in event.never_sent:
+            self._take_up(item)
+            self._end_intent(item, IntentEvent.DROP, NotExecuted("never sent before the restart"))
+
+    def _take_up(self, item: Intent) -> None:
+        self.intents.accept(item)
+        self.scheduler.outstanding[item.priority] += 1
 
     # ------------------------------------------------------------------------------------------- intents that end
 

@@ -81,6 +81,8 @@ class PostRequest:
         expires_ms: When the venue refuses the action, in unix ms; None if it never does.
         fence_of: The post whose nonce it spends, if it is a fence (settlement.md, rule 3).
         quarantined_until_ms: When its slot leaves quarantine, in monotonic ms; None if it is in none.
+        answered: Whether a reply to it came, late ones included.
+        quarantine_over: Whether its quarantine ended by time (settlement.md, rule 16).
         unclear: Whether it ended with a reply that does not tell if the action ran (settlement.md, rules 5 to 8).
     """
 
@@ -101,6 +103,8 @@ class PostRequest:
     expires_ms: int | None = None
     fence_of: int | None = None
     quarantined_until_ms: int | None = None
+    answered: bool = False
+    quarantine_over: bool = False
     unclear: bool = False
 
     @property
@@ -121,6 +125,7 @@ def _register(post: PostRequest, inflight: InflightTracker, signed_nonce: int, e
 
 def _complete(post: PostRequest, inflight: InflightTracker, unclear: bool, until_ms: int) -> None:
     inflight.release()
+    post.answered = True
     post.slots_returned += 1
     post.completions += 1
     post.unclear = unclear
@@ -293,15 +298,16 @@ class PostRequestManager:
         return post
 
     def recover(self, post: PostRequest, now: int) -> None:
-        """Quarantine an unanswered post of an earlier run again (settlement.md, rule 15).
+        """Take up an unanswered post of an earlier run, in the state in which it was sent: it is disconnected now.
+
+        It is quarantined again (settlement.md, rule 15).
 
         Raises:
-            IllegalEvent: The post is not in the state in which it was sent, or no slot is free.
+            IllegalEvent: More posts are unanswered than this run's limit allows; it must not be below the earlier's.
         """
         self.inflight.acquire()
         post.slots_taken += 1
         self._open[post.post_id] = post
-        self.items_in_flight += len(post.items)
         self.end(post, _E.DISCONNECT, now)
 
     def find(self, post_id: int, epoch: int) -> PostRequest | None:
@@ -330,8 +336,12 @@ class PostRequestManager:
         """An item of an open post ended before its post did: the order stream told its fate."""
         self.items_in_flight -= 1
 
-    def release_quarantined(self, post: PostRequest) -> None:
-        """End the quarantine of a post: it was answered late, or its time is over."""
+    def answered_late(self, post: PostRequest) -> None:
+        """A quarantined post was answered after all: its slot is free."""
+        post.answered = True
+        self._release(post)
+
+    def _release(self, post: PostRequest) -> None:
         self.inflight.clear()
         del self._quarantine[post.post_id]
         post.quarantined_until_ms = None
@@ -343,11 +353,13 @@ class PostRequestManager:
             self.end(post, _E.TIME_OUT, now)
         return due
 
-    def expire_quarantine(self, now: int) -> None:
-        """Give back the quarantined slots whose time is over at monotonic ms `now`."""
+    def expire_quarantine(self, now: int) -> list[PostRequest]:
+        """Give back the quarantined slots whose time is over at monotonic ms `now`; returns their posts."""
         due = list(takewhile(lambda post: (post.quarantined_until_ms or 0) <= now, self._quarantine.values()))
         for post in due:
-            self.release_quarantined(post)
+            post.quarantine_over = True
+            self._release(post)
+        return due
 
     def disconnect(self, now: int) -> list[PostRequest]:
         """End all open posts, because their connection is gone; each is returned once, oldest first."""
