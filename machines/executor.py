@@ -51,7 +51,7 @@ from machines.settings import CoreSettings
 from machines.settlement import Attempt, contradict, outcome_of
 from machines.settler import Finding, Settler
 from machines.snapshot import Snapshot
-from machines.verdict import Answered, NeverRan, Unclear, nonce_spent, verdict_on
+from machines.verdict import Answered, NeverRan, Unclear, fence_won, nonce_spent, verdict_on
 
 BACK_OFF_MS: Final = 1_000
 """How long nothing is sent after the venue's gate answered with an error."""
@@ -516,13 +516,18 @@ class ExecutorCore:
             self.settler.spend(attempt, self._now)
 
     def _fence_answered(self, fence: PostRequest, reply: PostReply) -> None:
-        won = isinstance(reply, Accepted)
-        self._end_post(fence, PostEvent.ACK if won else PostEvent.FAIL)
-        if won or nonce_spent(reply):
-            self._apply(self.settler.fence_answered(fence, won=won, now=self._now))
-        else:
+        self._end_post(fence, PostEvent.ACK if fence_won(reply) else PostEvent.FAIL)
+        if not self._fence_proves(fence, reply):
             self.settler.fence_lost(fence)
             self._rate.back_off(self._now, BACK_OFF_MS)
+
+    def _fence_proves(self, fence: PostRequest, reply: PostReply) -> bool:
+        """Apply what the answer to a fence proves, late or not; False if that is nothing (rules 4 to 6)."""
+        won = fence_won(reply)
+        if not won and not nonce_spent(reply):
+            return False
+        self._apply(self.settler.fence_answered(fence, won=won, now=self._now))
+        return True
 
     def _answered_late(self, post_id: int, epoch: int, reply: PostReply) -> None:
         """A reply for no open post: it ends the quarantine of its post, and may decide an open attempt (rule 10)."""
@@ -530,25 +535,20 @@ class ExecutorCore:
         attempt = self.settler.attempts.get(post_id)
         if post is not None:
             self.posts.answered_late(post)
-        elif attempt is None or attempt.post.epoch != epoch:
+        elif attempt is not None and attempt.post.ambiguous and attempt.post.epoch == epoch:
+            post = attempt.post
+        else:
             self._effects.append(ev.StrayReply(epoch, post_id))
             return
-        late = post or (attempt.post if attempt is not None else None)
-        if late is None:
-            return
-        self.moved_posts.append(late)
-        if late.fence_of is not None:
-            if isinstance(reply, Accepted) or nonce_spent(reply):
-                won = isinstance(reply, Accepted)
-                self._apply(self.settler.fence_answered(late, won=won, now=self._now))
-            return
-        verdict = verdict_on(reply, late.kind, len(late.items))
-        if attempt is not None:
+        self.moved_posts.append(post)
+        verdict = verdict_on(reply, post.kind, len(post.items))
+        if post.fence_of is not None:
+            self._fence_proves(post, reply)
+        elif attempt is not None:
             self._apply(self.settler.replied_late(attempt, verdict, nonce_spent(reply), self._now))
         elif isinstance(verdict, Answered):
-            for item, result in zip(late.items, verdict.results, strict=True):
-                if item.priority is not Priority.CANCEL:
-                    self._compare(item, result, "the post's late reply")
+            for item, result in zip(post.items, verdict.results, strict=True):
+                self._compare(item, result, "the post's late reply", post_id)
 
     def _on_looked_up(self, event: ev.LookedUp) -> None:
         self._apply(self.settler.looked_up(event.post_id, event.seq, event.record, self._now))
@@ -591,9 +591,14 @@ class ExecutorCore:
         if intent is not None and intent.state is IntentState.RESTING:
             self.intents.off_book(intent)
 
-    def _compare(self, intent: Intent, later: ItemResult, source: str) -> None:
-        """A second source speaks of a fate that is known: it changes nothing, but it must not contradict (X7)."""
-        first = intent.outcome or NotExecuted("proven never to have run")
+    def _compare(self, intent: Intent, later: ItemResult, source: str, post_id: int | None = None) -> None:
+        """A second source speaks of a fate that is known: it changes nothing, but it must not contradict (X7).
+
+        `post_id` is the attempt that it speaks of: one before the last was proven never to have run (rule 20).
+        """
+        resent = post_id is not None and post_id != intent.attempts[-1]
+        first = None if resent else intent.outcome
+        first = first or NotExecuted("proven never to have run")
         if intent.priority is not Priority.CANCEL and contradict(first, later):
             self._effects.append(ev.Contradiction(intent, first, later, source))
 

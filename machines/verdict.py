@@ -70,6 +70,11 @@ def _on_results(results: tuple[ItemResult, ...], kind: ActionKind, items: int) -
     return Answered(results)
 
 
+def fence_won(reply: PostReply) -> bool:
+    """Whether `reply` to a fence says that it ran; a noop has no items, so that statuses are not its answer."""
+    return reply == Accepted(())
+
+
 def nonce_spent(reply: PostReply) -> bool:
     """Whether `reply` says that the nonce is spent: by this very action, or by another one with the same nonce."""
     return isinstance(reply, Refused) and reply.reason.startswith(SPENT_NONCE)
