@@ -256,7 +256,7 @@ class ExecutorCore:
     def _admit(self, intent: Intent) -> Admission:
         if self.session.ending or self.session.epoch == 0:
             return Admission.NOT_READY
-        if intent.priority is not Priority.CANCEL and self.intents.order(intent.cloid or "") is not None:
+        if self.intents.cloid_taken(intent):
             return Admission.CLOID_IN_USE
         if intent.priority is Priority.NEW_ORDER:
             if self.hard_stop.tripped:

@@ -1,8 +1,8 @@
 """All intents that are not over: counted by state, found by cloid.
 
 What `PostRequestManager` is for posts, this is for intents: the one place where their state moves. A cloid belongs to
-one intent (settlement.md, rule 13); it is free again once the order is known to be off the book. The latest ended
-intents are remembered for a while, so that what a second source says of them can be compared (finding X7).
+one intent for ever, so that a look-up never finds another order's record (settlement.md, rule 13). The latest intents
+whose order is off the book are remembered: for that, and to compare what a second source says of them (finding X7).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from machines.intent import (
 )
 
 REMEMBERED: Final = 4_096
-"""Ended intents kept for comparison; the order stream lags by seconds, not by thousands of orders."""
+"""Ended intents kept: the order stream lags by seconds, not by thousands of orders, and so does the venue's record."""
 
 
 class IntentRegister:
@@ -69,6 +69,14 @@ class IntentRegister:
     def remembered(self, cloid: str) -> Intent | None:
         """The order or modify with `cloid`, if it is open or ended lately."""
         return self._open.get(cloid) or self._recent.get(cloid)
+
+    def cloid_taken(self, intent: Intent) -> bool:
+        """Whether another order has the cloid of a new one, or the order that it is to replace (rule 13)."""
+        request = intent.request
+        if isinstance(request, Cancel):
+            return False
+        replaced = request.cloid if isinstance(request, Modify) else None
+        return intent.cloid == replaced or self.remembered(intent.cloid or "") is not None
 
     def target(self, cancel: Intent) -> Intent | None:
         """The order that a cancel by cloid names, if it may still be open."""
@@ -142,7 +150,7 @@ class IntentRegister:
             self.off_book(intent)
 
     def off_book(self, intent: Intent) -> None:
-        """An order is known to be on the book no more: its cloid is free, and it is remembered for a while."""
+        """An order is known to be on the book no more; it is remembered for a while."""
         cloid = intent.cloid or ""
         if self._open.get(cloid) is intent:
             del self._open[cloid]
