@@ -399,33 +399,34 @@ class ExecutorCore:
         for item, result in zip(post.items, results, strict=True):
             if item.state is not IntentState.POSTED:
                 self._compare(item, result, "the post's reply")
-            elif not isinstance(result, Rejected) or not result.reason.startswith(MISSING_ORDER):
+            elif item.priority is not Priority.CANCEL or not isinstance(result, Rejected):
                 self._end_intent(item, ending_of(result), result)
-            elif item.lost:
+            elif self._in_doubt(item, result):
                 doubtful.append(item)
-            else:
-                self._missing_order(item, result)
         if doubtful:
-            # An earlier attempt of these cancels may have done it: the records of their orders tell.
-            for item in doubtful:
-                self.intents.move(item, IntentEvent.LOSE)
             self.settler.spend(self.settler.open(post, doubtful, self._now), self._now)
 
-    def _missing_order(self, cancel: Intent, result: Rejected) -> None:
-        """That an order is not on the book proves only as much as was known of it before (settlement.md, rule 19)."""
+    def _in_doubt(self, cancel: Intent, result: Rejected) -> bool:
+        """What a rejected cancel proves (settlement.md, rule 19); True if only the record of its order can tell."""
         target = self.intents.target(cancel)
-        if cancel.target_was_settled or target is None or target.state not in (*_UNDER_WAY, IntentState.RESTING):
-            self._end_intent(cancel, IntentEvent.REJECT, result)
-        elif target.state is IntentState.RESTING:
+        overtook = not cancel.target_was_settled and result.reason.startswith(MISSING_ORDER)
+        if overtook and target is not None and target.state is IntentState.RESTING:
             self._return((cancel,))
-        else:
+        elif overtook and target is not None and target.state in _UNDER_WAY:
             self.intents.move(cancel, IntentEvent.WAIT)
             self._waiting.setdefault(target.seq, []).append(cancel)
+        elif not cancel.lost:
+            self._end_intent(cancel, IntentEvent.REJECT, result)
+        else:  # an earlier attempt of it may have done it
+            self.intents.move(cancel, IntentEvent.LOSE)
+            self._effects.append(ev.IntentUnknown(cancel, result.reason))
+            return True
+        return False
 
     def _wake_cancels(self, target: Intent) -> None:
         """The fate of an order is known: cancels that waited for it go out again, or end."""
         for cancel in self._waiting.pop(target.seq, ()):
-            if target.state is IntentState.RESTING:
+            if target.state is IntentState.RESTING or cancel.lost:
                 self._return((cancel,))
             else:
                 reason = f"{MISSING_ORDER}; the order ended {target.state.value}"
@@ -451,13 +452,17 @@ class ExecutorCore:
                 self._halt(f"{self._rejected_posts} posts rejected in a row, the last one: {serious[-1]}")
 
     def _take_back(self, post: PostRequest, reason: str) -> None:
-        """The venue proved that the post never ran: cancels and reduce-only orders wait again."""
-        items = tuple(item for item in post.items if item.state is IntentState.POSTED)
-        if post.priority is Priority.NEW_ORDER:
-            for item in items:
+        """The venue proved that the post never ran: cancels and reduce-only orders wait again (rule 19: not all)."""
+        again = []
+        for item in post.items:
+            if item.state is not IntentState.POSTED:
+                continue
+            if item.priority is Priority.NEW_ORDER or item.cancel_wanted:
                 self._end_intent(item, IntentEvent.ABANDON, NotExecuted(f"refused by the venue's gate: {reason}"))
-        elif items:
-            self._return(items)
+            else:
+                again.append(item)
+        if again:
+            self._return(tuple(again))
 
     def _return(self, items: tuple[Intent, ...], **facts: str) -> None:
         for item in items:

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
-from machines.intent import Canceled, Filled, Intent, ItemResult, NotExecuted, Rejected, Resting
+from machines.intent import Cancel, Canceled, Filled, Intent, ItemResult, NotExecuted, Rejected, Resting
 from machines.post import PostRequest
 from machines.table import Row, StateMachine
 
@@ -205,6 +205,11 @@ class OrderRecord:
         """Whether the order may still trade."""
         return self.status in ("open", "triggered")
 
+    @property
+    def refused(self) -> bool:
+        """Whether the order was refused."""
+        return self.status.lower().endswith("rejected")
+
 
 def outcome_of(record: OrderRecord) -> ItemResult:
     """The outcome of an order that the venue has this record of."""
@@ -212,19 +217,28 @@ def outcome_of(record: OrderRecord) -> ItemResult:
         return Resting(record.oid)
     if record.traded != "0":
         return Filled(record.oid, record.traded, None)
-    if record.status.lower().endswith("rejected"):
+    if record.refused:
         return Rejected(f"order status: {record.status}")
     return Canceled()
 
 
-def outcome_of_cancel(record: OrderRecord | None) -> ItemResult | NotExecuted:
-    """The outcome of a cancel, from the record of the order that it names."""
+def outcome_of_cancel(record: OrderRecord) -> ItemResult:
+    """The outcome of a cancel, from the record of the order that it names, which is on the book no more."""
+    if record.status == "filled" or record.refused:
+        return Rejected(f"the order was not canceled, its status is {record.status}")
+    return Canceled()
+
+
+def told_of(item: Intent, record: OrderRecord | None) -> ItemResult | None:
+    """What a look-up says of an item; None for nothing.
+
+    An order on the book says nothing of a cancel: the record may lag behind it.
+    """
     if record is None:
-        return NotExecuted("the venue knows no order that this cancel names")
-    result = outcome_of(record)
-    if isinstance(result, Canceled):
-        return result
-    return Rejected(f"the order was not canceled, its status is {record.status}")
+        return None
+    if isinstance(item.request, Cancel):
+        return None if record.on_book else outcome_of_cancel(record)
+    return outcome_of(record)
 
 
 def contradict(first: object, later: ItemResult) -> bool:

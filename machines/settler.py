@@ -19,8 +19,7 @@ from machines.settlement import (
     OrderRecord,
     SettlementEvent,
     SettlementState,
-    outcome_of,
-    outcome_of_cancel,
+    told_of,
 )
 from machines.verdict import NeverRan, Unclear, Verdict
 
@@ -157,19 +156,17 @@ class Settler:
         item = None if attempt is None else attempt.open.get(seq)
         if attempt is None or item is None:
             return []
-        if record is not None:
-            is_cancel = isinstance(item.request, Cancel)
-            found = Finding(item, outcome_of_cancel(record) if is_cancel else outcome_of(record), "the venue's record")
+        told = told_of(item, record)
+        if told is not None:
             self._item_known(attempt, seq)
             self._close_if_done(attempt, ran=True)
-            return [found]
+            return [Finding(item, told, "the venue's record")]
         if not attempt.look_ups[seq].missed(now):
             self._ask_again(attempt, seq)
             return []
         self._item_known(attempt, seq)
         self._close_if_done(attempt, ran=False)
-        outcome = outcome_of_cancel(None) if isinstance(item.request, Cancel) else None
-        return [Finding(item, outcome, "its nonce is spent and it left no record", not attempt.of_earlier_run)]
+        return [Finding(item, None, "its nonce is spent and it left no record", not attempt.of_earlier_run)]
 
     def look_up_failed(self, post_id: int, seq: int, now: int) -> None:
         """A look-up was not answered, which counts for nothing."""
