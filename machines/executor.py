@@ -588,7 +588,7 @@ class ExecutorCore:
             self._try_ready()
         else:
             self._compare(intent, result, "the order stream")
-        if not event.record.on_book:
+        if not event.record.on_book and intent.outcome is not None:
             self.intents.off_book(intent)
 
     def _on_order_gone(self, event: ev.OrderGone) -> None:
@@ -629,7 +629,7 @@ class ExecutorCore:
     # ------------------------------------------------------------------------------------------- intents that end
 
     def _end_intent(
-        self, intent: Intent, event: IntentEvent, outcome: Outcome, *, admitted: bool = True, proof: str = ""
+        self, intent: Intent, event: IntentEvent, outcome: Outcome, *, admitted: bool = True, proof: str | None = None
     ) -> None:
         self.intents.end(intent, event, outcome, proof)
         if admitted:

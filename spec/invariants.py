@@ -270,7 +270,7 @@ def _no_blind_resend(now: Snapshot) -> str | None:
     for post in now.posts:
         if post.ambiguous and post.priority is not Priority.CANCEL:
             for item in post.items:
-                if item.state is IntentState.QUEUED and item.settled_by is None:
+                if item.state is IntentState.QUEUED and item.attempts[-1] == post.post_id and item.settled_by is None:
                     return f"intent {item.seq} waits to go out again, its post {post.post_id} ended unknown"
     return None
 
