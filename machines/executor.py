@@ -689,19 +689,28 @@ class ExecutorCore:
         self._shut("shut down before it was sent")
 
     def _shut(self, reason: str) -> None:
-        """Nothing more will be sent: what waits ends, and what is unknown stays so, for the next run to settle."""
-        self._drop(reason)
-        for cancels in list(self._waiting.values()):
-            for cancel in cancels:
+        """Nothing more will be sent: what waits ends, and what may have run is left for the next run to settle."""
+        unsettled = self._drop(reason)
+        for cancels in self._waiting.values():
+            unsettled += [cancel for cancel in cancels if cancel.lost]
+            for cancel in [cancel for cancel in cancels if not cancel.lost]:
+                cancels.remove(cancel)
                 self._end_intent(cancel, IntentEvent.DROP, NotExecuted(reason))
-        self._waiting.clear()
         for attempt in self.settler.attempts.values():
-            for item in attempt.open.values():
-                self._effects.append(ev.IntentUnsettled(item, "shut down before its fate was known"))
+            unsettled += attempt.open.values()
+        for item in unsettled:
+            self._effects.append(ev.IntentUnsettled(item, "shut down before its fate was known"))
 
-    def _drop(self, reason: str, *priorities: Priority) -> None:
-        for intent in self.scheduler.drop(*priorities):
-            self._end_intent(intent, IntentEvent.DROP, NotExecuted(reason))
+    def _drop(self, reason: str, *priorities: Priority) -> list[Intent]:
+        """End what waits in the queues named; returns what stays: cancels that were lost, and may have run."""
+        dropped = self.scheduler.drop(*priorities)
+        lost = [intent for intent in dropped if intent.lost]
+        if lost:
+            self.scheduler.requeue(tuple(lost))
+        for intent in dropped:
+            if not intent.lost:
+                self._end_intent(intent, IntentEvent.DROP, NotExecuted(reason))
+        return lost
 
 
 def _ending(outcome: ItemResult | NotExecuted) -> IntentEvent:

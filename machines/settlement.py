@@ -66,13 +66,11 @@ class LookUp:
 
     Attributes:
         due_ms: When to ask next, monotonic ms.
-        asked: Whether an answer is awaited.
         absences: How often in a row the venue did not know the order.
         absent_since_ms: When the first of these answers came, monotonic ms.
     """
 
     due_ms: int
-    asked: bool = False
     absences: int = 0
     absent_since_ms: int = 0
 
@@ -81,13 +79,11 @@ class LookUp:
         if self.absences == 0:
             self.absent_since_ms = now
         self.absences += 1
-        self.asked = False
         self.due_ms = now + LOOK_UP_EVERY_MS
         return self.absences >= ABSENCES_NEEDED and now - self.absent_since_ms > VENUE_LAG_MS
 
     def unanswered(self, now: int) -> None:
         """The look-up failed or timed out, which counts for nothing; ask again."""
-        self.asked = False
         self.due_ms = now + LOOK_UP_EVERY_MS
 
 

@@ -144,7 +144,6 @@ class Settler:
             _, post_id, seq = heapq.heappop(self._due)
             attempt = self.attempts.get(post_id)
             if attempt is not None and seq in attempt.open:
-                attempt.look_ups[seq].asked = True
                 self._asked += 1
                 asked.append(Question(post_id, seq, _key(attempt.open[seq])))
         return asked
