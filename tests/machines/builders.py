@@ -18,12 +18,28 @@ import machines
 from machines import events as ev
 from machines.batch import BatchScheduler, QueueLimits
 from machines.clock import ManualClock
-from machines.executor import CoreSettings, ExecutorCore
+from machines.executor import ExecutorCore
 from machines.inflight import InflightTracker
-from machines.intent import ActionKind, Cancel, Filled, Intent, ItemResult, Order, Outcome, Priority, Request, Resting
-from machines.post import PostRequest
-from machines.reply import Accepted, PostReply
+from machines.intent import (
+    ActionKind,
+    Cancel,
+    Filled,
+    Intent,
+    IntentState,
+    ItemResult,
+    Order,
+    Outcome,
+    Priority,
+    Rejected,
+    Request,
+    Resting,
+)
+from machines.post import TIMEOUT_MS, PostRequest, PostState
+from machines.register import IntentRegister
+from machines.reply import Accepted, PostReply, Refused
 from machines.session import SessionState
+from machines.settings import CoreSettings
+from machines.settlement import ABSENCES_NEEDED, LOOK_UP_EVERY_MS, Attempt, OrderRecord
 from machines.table import StateMachine
 from spec.invariants import violations
 
@@ -39,6 +55,11 @@ MARGIN: Final = "Insufficient margin to place order. asset=5"
 """A rejection that is not benign (protocol.md §9)."""
 IOC_MISSED: Final = "Order could not immediately match against any resting orders. asset=5"
 """A benign rejection (protocol.md §9)."""
+MISSING: Final = Rejected("Order was never placed, already canceled, or filled. asset=5")
+"""What the venue says to a cancel of an order that is not on its book (protocol.md §2)."""
+DUPLICATE: Final = Refused("Invalid nonce: duplicate nonce 7")
+TOO_LOW: Final = Refused("Invalid nonce: nonce too low 7 < 9")
+"""The nonce is spent, and no more is said (settlement.md, rules 5 to 7)."""
 
 _ORDER: Final = Order(market="xyz:TSLA", side="buy", size="1", price="400")
 
@@ -78,6 +99,11 @@ def cancel(number: int = 999) -> Cancel:
     return Cancel(market="xyz:TSLA", cloid=cloid(number))
 
 
+def record(status: str = "open", *, traded: str = "0", oid: int = 11) -> OrderRecord:
+    """What the venue says of an order; by default the one that `RESTING` names."""
+    return OrderRecord(oid, status, traded)
+
+
 def intent(
     seq: int,
     priority: Priority = Priority.NEW_ORDER,
@@ -113,6 +139,23 @@ def post_request(post_id: int = 1, nonce: int = NOW, **changes: Any) -> PostRequ
     return post
 
 
+def unanswered(
+    post_id: int, *requests: Request, first_seq: int = 1, expires_ms: int | None = None, fence_of: int | None = None
+) -> PostRequest:
+    """A post that an earlier run left unanswered, with its items, as the journal hands it over."""
+    register = IntentRegister(RUN_ID - 1, first_seq - 1)
+    items = []
+    for request in requests:
+        item = register.build(request)
+        register.accept(item)
+        item.state, item.attempts = IntentState.UNKNOWN, (post_id,)
+        items.append(item)
+    post = post_request(post_id, NOW - 100 + post_id, state=PostState.SENT, items=tuple(items), expires_ms=expires_ms)
+    post.kind, post.priority = (items[0].kind, items[0].priority) if items else (ActionKind.NOOP, None)
+    post.fence_of, post.signed_nonce = fence_of, post.nonce
+    return post
+
+
 def tracker(count: int = 0, *, limit: int = 100, high_watermark: int = 80) -> InflightTracker:
     """A tracker with `count` slots taken."""
     inflight = InflightTracker(limit, high_watermark)
@@ -142,6 +185,7 @@ class Desk:
         core: The core under test.
         posts: Every post that the core ever moved, by id.
         intents: Every intent that the core ever moved, by sequence number.
+        attempts: Every attempt that the core ever moved, by the id of its post.
         told: How often the owner of each intent was told its outcome, by sequence number.
         effects: Everything that the core ever asked for.
     """
@@ -151,6 +195,7 @@ class Desk:
         self.core = ExecutorCore(self.clock, settings, run_id=RUN_ID, **restart)
         self.posts: dict[int, PostRequest] = {}
         self.intents: dict[int, Intent] = {}
+        self.attempts: dict[int, Attempt] = {}
         self.told: Counter[int] = Counter()
         self.effects: list[ev.Effect] = []
         if ready:
@@ -165,12 +210,23 @@ class Desk:
         effects = list(self.core.handle(event))
         self.effects += effects
         self.posts.update((post.post_id, post) for post in self.core.moved_posts)
-        self.intents.update((item.seq, item) for item in self.core.moved_intents)
+        self.intents.update((item.seq, item) for item in self.core.intents.moved)
+        self.attempts.update((attempt.post.post_id, attempt) for attempt in self.core.settler.moved)
         self.told.update(effect.intent.seq for effect in of_type(effects, ev.IntentEnded))
-        snapshot = self.core.snapshot(list(self.posts.values()), list(self.intents.values()))
-        assert [str(violation) for violation in violations(snapshot)] == []
-        assert all(times == 1 for times in self.told.values()), "an owner was told twice"
+        self._check()
         return effects
+
+    def _check(self) -> None:
+        everything = (list(self.posts.values()), list(self.intents.values()), list(self.attempts.values()))
+        for snapshot in (self.core.snapshot(), self.core.snapshot(*everything)):
+            assert [str(violation) for violation in violations(snapshot)] == []
+        assert all(times == 1 for times in self.told.values()), "an owner was told twice"
+        ended = {seq for seq, item in self.intents.items() if item.outcome is not None}
+        assert ended == set(self.told), "an owner was not told"
+        states = Counter(item.state for item in self.intents.values())
+        assert self.core.intents.population == {state: states[state] for state in IntentState}, "intents are miscounted"
+        unsettled = Counter(seq for attempt in self.core.settler.attempts.values() for seq in attempt.open)
+        assert all(times == 1 for times in unsettled.values()), "an item has two open attempts (rules 12 and 20)"
 
     def connect(self) -> None:
         """A connection opens: the session is syncing."""
@@ -247,11 +303,72 @@ class Desk:
         self.clock.advance(ms)
         return self.handle(ev.TimePassed())
 
+    # ------------------------------------------------------------------------------------------------- settlement
+
+    def lose(self, *requests: Request) -> PostRequest:
+        """Submit requests that fit into one post, write it, and let it time out."""
+        post = self.post(*requests)
+        self.pass_time(TIMEOUT_MS)
+        return post
+
+    def fence(self) -> PostRequest:
+        """Let a tick pass that must bring a fence, and write it."""
+        fence = self.send()
+        assert fence.fence_of is not None
+        return fence
+
+    def spend(self, *requests: Request) -> PostRequest:
+        """Lose a post, and learn from its fence that its nonce is spent."""
+        post = self.lose(*requests)
+        self.answer(self.fence(), DUPLICATE)
+        return post
+
+    def look_ups(self, ms: int = 0) -> list[ev.LookUp]:
+        """Let time pass; the look-ups that are asked for then."""
+        return of_type(self.pass_time(ms), ev.LookUp)
+
+    def look_up(self, found: OrderRecord | None, ms: int = 0) -> list[ev.Effect]:
+        """Let time pass, and answer each look-up that is asked for then with the same record."""
+        asked = self.look_ups(ms)
+        assert asked
+        return [effect for look_up in asked for effect in self.found(look_up, found)]
+
+    def found(self, look_up: ev.LookUp, found: OrderRecord | None) -> list[ev.Effect]:
+        """The answer to one look-up."""
+        return self.handle(ev.LookedUp(look_up.post_id, look_up.seq, found))
+
+    def find_nothing(self) -> list[ev.Effect]:
+        """Answer each look-up with "unknown", as often as it takes to be proof."""
+        effects: list[ev.Effect] = []
+        for number in range(ABSENCES_NEEDED):
+            effects = self.look_up(None, LOOK_UP_EVERY_MS if number else 0)
+        return effects
+
+    def recover(self, *posts: PostRequest, never_sent: tuple[Intent, ...] = (), same_key: bool = True) -> None:
+        """Hand over what an earlier run left; comes before the first connection."""
+        self.handle(ev.Recovered(posts, never_sent, same_key))
+
     # ------------------------------------------------------------------------------------------------- what is seen
 
     def inflight(self) -> int:
         """Slots taken."""
         return self.core.inflight.count
+
+    def quarantined(self) -> int:
+        """Slots in quarantine."""
+        return self.core.inflight.quarantined
+
+    def idle(self) -> bool:
+        """Whether nothing waits, is under way or unknown."""
+        return self.core.idle
+
+    def wake_ms(self) -> int | None:
+        """When the core wants to look at its deadlines."""
+        return self.core.next_wake_ms
+
+    def wants_tick(self) -> bool:
+        """Whether a tick would have something to look at."""
+        return self.core.wants_tick
 
     def state(self) -> SessionState:
         """Where the session is."""
@@ -271,4 +388,4 @@ class Desk:
 
     def all_told(self) -> bool:
         """Whether every accepted intent's owner was told an outcome."""
-        return len(self.told) == self.core.accepted == self.core.ended
+        return len(self.told) == self.core.intents.accepted == self.core.intents.ended

@@ -8,7 +8,6 @@ import pytest
 
 from machines import events as ev
 from machines.batch import QueueLimits
-from machines.executor import CoreSettings
 from machines.intent import (
     Canceled,
     IntentState,
@@ -17,15 +16,18 @@ from machines.intent import (
     Priority,
     Rejected,
     Request,
-    Unknown,
 )
 from machines.post import PostRequest, PostState
 from machines.reply import Accepted, GatewayError, PostReply, Refused, Unreadable
+from machines.settings import CoreSettings
 from tests.machines.builders import (
+    DUPLICATE,
     FILLED,
     IOC_MISSED,
     MARGIN,
+    MISSING,
     RESTING,
+    TOO_LOW,
     Desk,
     cancel,
     fields,
@@ -38,8 +40,8 @@ from tests.machines.builders import (
 GATE = "too many pending post requests id=2"
 TOO_OFTEN = "Cannot send more than 2000 messages per minute."
 UNCLEAR = [
-    Refused("Invalid nonce: duplicate nonce 7"),
-    Refused("Invalid nonce: nonce too low 7 < 9"),
+    DUPLICATE,
+    TOO_LOW,
     GatewayError("502 Bad Gateway"),
     Unreadable("not an object"),
     Accepted(()),
@@ -81,23 +83,38 @@ def test_x4_one_error_for_the_batch_is_every_items(reply: PostReply, state: Post
 
 def test_cancels_end_as_the_venue_says() -> None:
     desk = Desk()
-    gone = Rejected("Order was never placed, already canceled, or filled. asset=5")
     post = desk.post(cancel(1), cancel(2))
-    desk.reply(post, Canceled(), gone)
-    assert [desk.outcome(item) for item in post.items] == [Canceled(), gone]
+    desk.reply(post, Canceled(), MISSING)
+    assert [desk.outcome(item) for item in post.items] == [Canceled(), MISSING]
 
 
 @pytest.mark.parametrize("reply", UNCLEAR)
-@pytest.mark.parametrize("make", [order, reduce_only, cancel])
-def test_x1_reply_that_proves_nothing_leaves_every_item_unknown(make: Callable[[], Request], reply: PostReply) -> None:
+@pytest.mark.parametrize("make", [order, reduce_only])
+def test_x1_reply_that_proves_nothing_leaves_every_order_unknown(make: Callable[[], Request], reply: PostReply) -> None:
     desk = Desk()
     post = desk.post(make(), make(), make())
     effects = desk.answer(post, reply)
-    assert effects == [ev.PostEnded(post), *map(ev.IntentEnded, post.items)]
-    assert all(isinstance(desk.outcome(item), Unknown) for item in post.items)
+    unknown = of_type(effects, ev.IntentUnknown)
+    assert effects == [ev.PostEnded(post), *unknown]
+    assert [effect.intent for effect in unknown] == list(post.items)
+    assert [(item.state, desk.outcome(item)) for item in post.items] == [(IntentState.UNKNOWN, None)] * 3
+    assert (_state(post), post.ambiguous, desk.inflight(), desk.quarantined()) == (PostState.FAILED, True, 0, 0)
+    desk.clock.advance(1_000)
+    again = desk.tick()
+    assert again is None or (again.items, again.fence_of) == ((), post.post_id), "settlement has begun"
+
+
+@pytest.mark.parametrize("reply", UNCLEAR)
+def test_x1_reply_that_proves_nothing_makes_cancels_go_out_again(reply: PostReply) -> None:
+    desk = Desk()
+    post = desk.post(cancel(1), cancel(2), cancel(3))
+    assert desk.answer(post, reply) == [ev.PostEnded(post)]
     assert (_state(post), post.ambiguous, desk.inflight()) == (PostState.FAILED, True, 0)
     desk.clock.advance(1_000)
-    assert desk.tick() is None
+    again = desk.send()
+    assert (again.items, again.fence_of) == (post.items, None)
+    desk.reply(again, Canceled(), Canceled(), Canceled())
+    assert [desk.outcome(item) for item in post.items] == [Canceled()] * 3
 
 
 # ------------------------------------------------------------------------------------------------ proof of no effect
@@ -171,11 +188,14 @@ def _disconnected(desk: Desk, _: PostRequest) -> None:
     desk.handle(ev.ConnectionLost("reset"))
 
 
-@pytest.mark.parametrize("ending", [_answered, _failed, _timed_out, _disconnected])
-@pytest.mark.parametrize("reply", [Accepted((FILLED,)), Refused(MARGIN), GatewayError("429"), Unreadable("x")])
-def test_p2_late_or_repeated_reply_changes_nothing(
-    ending: Callable[[Desk, PostRequest], None], reply: PostReply
-) -> None:
+LATE = pytest.mark.parametrize(
+    "reply", [Accepted((FILLED,)), Refused(MARGIN), GatewayError("429"), Unreadable("x"), DUPLICATE]
+)
+
+
+@pytest.mark.parametrize("ending", [_answered, _failed])
+@LATE
+def test_p2_repeated_reply_changes_nothing(ending: Callable[[Desk, PostRequest], None], reply: PostReply) -> None:
     desk = Desk()
     post = desk.post(order())
     ending(desk, post)
@@ -184,6 +204,36 @@ def test_p2_late_or_repeated_reply_changes_nothing(
     for event in (ev.ReplyReceived(1, post.post_id, reply), ev.ErrorReceived(1, GATE, post.post_id)):
         assert desk.handle(event) == [ev.StrayReply(1, post.post_id)]
         assert (fields(post), fields(item), desk.inflight(), desk.state()) == before
+
+
+@pytest.mark.parametrize("ending", [_timed_out, _disconnected])
+@LATE
+def test_p2_late_reply_frees_the_quarantined_slot_and_ends_its_post_no_second_time(
+    ending: Callable[[Desk, PostRequest], None], reply: PostReply
+) -> None:
+    desk = Desk()
+    post = desk.post(order())
+    ending(desk, post)
+    before = fields(post)
+    assert (desk.inflight(), desk.quarantined()) == (0, 1)
+    effects = desk.answer(post, reply)
+    assert of_type(effects, ev.PostEnded) + of_type(effects, ev.StrayReply) == []
+    assert fields(post) == before | {"answered": True, "quarantined_until_ms": None}
+    assert (desk.inflight(), desk.quarantined()) == (0, 0)
+
+
+@pytest.mark.parametrize("ending", [_timed_out, _disconnected])
+@LATE
+def test_p2_repeated_late_reply_changes_nothing(ending: Callable[[Desk, PostRequest], None], reply: PostReply) -> None:
+    desk = Desk()
+    post = desk.post(order())
+    ending(desk, post)
+    desk.reply(post, RESTING)
+    (item,) = post.items
+    before = (fields(post), fields(item), desk.core.inflight.occupied, desk.state())
+    for event in (ev.ReplyReceived(1, post.post_id, reply), ev.ErrorReceived(1, GATE, post.post_id)):
+        assert desk.handle(event) == [ev.StrayReply(1, post.post_id)]
+        assert (fields(post), fields(item), desk.core.inflight.occupied, desk.state()) == before
 
 
 @pytest.mark.parametrize("epoch", [0, 2])
@@ -228,8 +278,9 @@ def test_x5_error_that_names_a_post_ends_that_post_only() -> None:
 def test_x5_error_that_names_a_post_but_proves_nothing_leaves_it_unknown() -> None:
     desk = Desk()
     post = desk.post(order())
-    desk.handle(ev.ErrorReceived(1, "internal error id=2", post.post_id))
-    assert desk.outcome(post.items[0]) == Unknown("internal error id=2")
+    effects = desk.handle(ev.ErrorReceived(1, "internal error id=2", post.post_id))
+    assert effects == [ev.PostEnded(post), ev.IntentUnknown(post.items[0], "internal error id=2")]
+    assert desk.outcome(post.items[0]) is None
 
 
 @pytest.mark.parametrize("epoch", [0, 2])
@@ -269,9 +320,10 @@ def test_p6_post_times_out_on_time_and_its_items_are_unknown() -> None:
     post = desk.post(order(), order())
     assert desk.pass_time(2_999) == []
     effects = desk.pass_time(1)
-    assert effects == [ev.PostEnded(post), *map(ev.IntentEnded, post.items)]
-    assert [desk.outcome(item) for item in post.items] == [Unknown("no reply within 3000 ms")] * 2
-    assert (_state(post), desk.inflight()) == (PostState.TIMED_OUT, 0)
+    reason = "no reply within 3000 ms"
+    assert effects == [ev.PostEnded(post), *(ev.IntentUnknown(item, reason) for item in post.items)]
+    assert [item.state for item in post.items] == [IntentState.UNKNOWN] * 2
+    assert (_state(post), desk.inflight(), desk.quarantined()) == (PostState.TIMED_OUT, 0, 1)
 
 
 def test_p6_stuck_post_delays_no_later_timeout() -> None:
@@ -300,15 +352,26 @@ def test_p6_clock_steps_of_unix_time_move_no_deadline() -> None:
     assert _state(post) is PostState.SENT
 
 
-@pytest.mark.parametrize("make", [order, reduce_only, cancel])
-def test_x1_timed_out_item_is_unknown_and_never_sent_again(make: Callable[[], Request]) -> None:
+@pytest.mark.parametrize("make", [order, reduce_only])
+def test_x1_timed_out_order_is_unknown_and_not_blindly_sent_again(make: Callable[[], Request]) -> None:
     desk = Desk()
-    post = desk.post(make())
-    desk.pass_time(5_000)
-    assert isinstance(desk.outcome(post.items[0]), Unknown)
+    post = desk.lose(make())
+    (item,) = post.items
+    assert (item.state, desk.outcome(item)) == (IntentState.UNKNOWN, None)
     desk.reconnect()
+    fence = desk.send()
+    assert (fence.items, fence.fence_of) == ((), post.post_id)
     assert desk.tick() is None
-    assert desk.all_told()
+    assert item.attempts == (post.post_id,)
+
+
+def test_x1_timed_out_cancel_is_sent_again_and_never_called_rejected_for_it() -> None:
+    desk = Desk()
+    post = desk.lose(cancel())
+    (item,) = post.items
+    assert (item.state, desk.outcome(item)) == (IntentState.QUEUED, None)
+    desk.reconnect()
+    assert desk.send().items == (item,)
 
 
 # --------------------------------------------------------------------------------------- rejections and the hard stop

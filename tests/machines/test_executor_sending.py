@@ -10,12 +10,13 @@ import pytest
 from machines import events as ev
 from machines.batch import QueueLimits
 from machines.errors import SignedNonceMismatch, StepOrderError
-from machines.executor import CoreSettings
-from machines.intent import ActionKind, Cancel, IntentState, Modify, NotExecuted, Priority, Request, Unknown
+from machines.intent import ActionKind, Cancel, IntentState, Modify, NotExecuted, Priority, Request
 from machines.nonce import WINDOW_FUTURE_MS
 from machines.post import PostRequest, PostState
 from machines.reply import Accepted, GatewayError
+from machines.settings import CoreSettings
 from tests.machines.builders import (
+    DUPLICATE,
     FILLED,
     NOW,
     RESTING,
@@ -25,6 +26,7 @@ from tests.machines.builders import (
     fields,
     of_type,
     order,
+    record,
     reduce_only,
     seqs,
 )
@@ -48,7 +50,11 @@ SAMPLES: dict[type, ev.Event] = {
         ev.ConnectionLost("x"),
         ev.ReplyReceived(1, 2, Accepted(())),
         ev.ErrorReceived(1, "x", 2),
-        ev.OrderClosed(cloid(1)),
+        ev.OrderSeen(cloid(1), record()),
+        ev.OrderGone(cloid(1)),
+        ev.LookedUp(2, 1, None),
+        ev.LookUpFailed(2, 1),
+        ev.Recovered((), (), same_key=True),
         ev.ServerTimeLearned(NOW),
         ev.MarketsLoaded(),
         ev.BudgetReported(1, 2),
@@ -90,7 +96,7 @@ def test_b2_tick_itself_moves_no_counter_and_no_item() -> None:
     post = desk.take()
     assert (desk.inflight(), len(desk.core.posts), desk.core.posts.items_in_flight) == (0, 0, 0)
     assert (item.state, item.attempts, post.slots_taken) == (IntentState.QUEUED, (), 0)
-    assert not desk.core.idle
+    assert not desk.idle()
 
 
 def test_b2_tick_leaves_what_does_not_fit_in_its_queue() -> None:
@@ -103,7 +109,7 @@ def test_b2_tick_leaves_what_does_not_fit_in_its_queue() -> None:
 def test_tick_without_anything_to_send_does_nothing() -> None:
     desk = Desk()
     assert desk.handle(ev.Tick()) == []
-    assert desk.core.idle
+    assert desk.idle()
 
 
 def test_n2_each_post_takes_the_servers_time_of_its_tick() -> None:
@@ -162,18 +168,18 @@ def test_tick_is_wanted_while_something_waits(request_: Request | None, wanted: 
     desk = Desk()
     if request_ is not None:
         desk.submit(request_)
-    assert desk.core.wants_tick is wanted
+    assert desk.wants_tick() is wanted
 
 
 def test_tick_is_wanted_until_the_key_is_proven() -> None:
     desk = Desk(ready=False)
-    wanted = [desk.core.wants_tick]
+    wanted = [desk.wants_tick()]
     desk.connect()
-    wanted.append(desk.core.wants_tick)
+    wanted.append(desk.wants_tick())
     post = desk.send()
-    wanted.append(desk.core.wants_tick)
+    wanted.append(desk.wants_tick())
     desk.reply(post)
-    wanted.append(desk.core.wants_tick)
+    wanted.append(desk.wants_tick())
     assert wanted == [False, True, False, False]
 
 
@@ -244,7 +250,7 @@ def test_p1_post_is_registered_and_counted_in_the_step_that_writes_it() -> None:
     assert (_state(post), desk.inflight(), len(desk.core.posts)) == (PostState.SENT, 1, 1)
     assert [(item.state, item.attempts) for item in items] == [(IntentState.POSTED, (post.post_id,))] * 2
     assert desk.core.moved_posts == [post]
-    assert desk.core.moved_intents == items
+    assert desk.core.intents.moved == items
 
 
 def test_b7_signed_nonce_is_the_registered_one() -> None:
@@ -291,24 +297,36 @@ def test_p3_refused_hand_over_costs_no_slot_and_no_message(make: Callable[[], Re
 # -------------------------------------------------------------------------------------------------------- broken
 
 
-@pytest.mark.parametrize("make", [cancel, reduce_only, order])
-def test_x1_broken_hand_over_is_ambiguous_and_never_sent_again(make: Callable[[], Request]) -> None:
+@pytest.mark.parametrize("make", [reduce_only, order])
+def test_x1_broken_hand_over_is_ambiguous_and_not_blindly_sent_again(make: Callable[[], Request]) -> None:
     desk = Desk()
     item = desk.submit(make())
     post = desk.take()
     effects = desk.handle(ev.SendBroken(post.post_id, post.nonce, 1, "broken pipe"))
-    assert effects == [ev.PostEnded(post), ev.IntentEnded(item)]
+    reason = "the hand-over to the socket broke off: broken pipe"
+    assert effects == [ev.PostEnded(post), ev.IntentUnknown(item, reason)]
     assert (_state(post), post.ambiguous) == (PostState.DISCONNECTED, True)
-    assert desk.outcome(item) == Unknown("the hand-over to the socket broke off: broken pipe")
+    assert (item.state, desk.outcome(item)) == (IntentState.UNKNOWN, None)
+    assert desk.fence().fence_of == post.post_id
     assert desk.tick() is None
 
 
-def test_p3_broken_hand_over_gives_its_slot_back() -> None:
+def test_x1_cancel_whose_hand_over_broke_off_is_sent_again() -> None:
+    desk = Desk()
+    item = desk.submit(cancel())
+    post = desk.take()
+    assert desk.handle(ev.SendBroken(post.post_id, post.nonce, 1, "broken pipe")) == [ev.PostEnded(post)]
+    assert (_state(post), post.ambiguous, item.lost) == (PostState.DISCONNECTED, True, True)
+    assert desk.send().items == (item,)
+
+
+def test_p3_broken_hand_over_gives_its_slot_to_quarantine() -> None:
     desk = Desk()
     desk.submit(order())
     post = desk.take()
     desk.handle(ev.SendBroken(post.post_id, post.nonce, 1, "broken pipe"))
-    assert (desk.inflight(), post.slots_taken, post.slots_returned, post.completions) == (0, 1, 1, 1)
+    assert (desk.inflight(), desk.quarantined()) == (0, 1)
+    assert (post.slots_taken, post.slots_returned, post.completions) == (1, 1, 1)
     assert len(desk.core.posts) == 0
 
 
@@ -340,7 +358,7 @@ def test_n1_without_a_legal_nonce_a_batch_of_new_orders_ends_once() -> None:
     effects = desk.handle(ev.Tick())
     assert [effect.intent for effect in of_type(effects, ev.IntentEnded)] == items
     assert all(isinstance(desk.outcome(item), NotExecuted) for item in items)
-    assert desk.core.idle
+    assert desk.idle()
 
 
 def test_n1_without_a_legal_nonce_the_key_is_proven_later() -> None:
@@ -391,3 +409,61 @@ def test_modifies_travel_in_their_own_posts() -> None:
     desk.submit(order())
     desk.submit(Modify(order=order(), oid=1))
     assert [desk.send().kind for _ in range(2)] == [ActionKind.ORDER, ActionKind.MODIFY]
+
+
+# --------------------------------------------------------------------------------------------------------- expiry
+
+
+@pytest.mark.parametrize(
+    ("request_", "expires"),
+    [
+        (order(), True),
+        (reduce_only(), True),
+        (Modify(order=order(), oid=1), True),
+        (cancel(), False),
+        (Cancel(market="BTC", oid=1), False),
+    ],
+)
+def test_orders_and_modifies_expire_and_cancels_do_not(request_: Request, expires: bool) -> None:
+    desk = Desk()
+    desk.submit(request_)
+    desk.handle(ev.ServerTimeLearned(NOW + 700))
+    desk.clock.advance(50)
+    assert desk.send().expires_ms == (NOW + 750 + 6_000 if expires else None), "by the server's time"
+
+
+def test_noop_that_proves_the_key_does_not_expire() -> None:
+    assert Desk().posts[1].expires_ms is None
+
+
+def test_default_expiry_outlives_the_posts_timeout_by_a_second() -> None:
+    settings = CoreSettings()
+    assert (settings.post_timeout_ms, settings.expires_after_ms) == (5_000, 6_000)
+
+
+@pytest.mark.parametrize(("life", "expires"), [(1, NOW + 1), (9_000, NOW + 9_000), (None, None)])
+def test_expiry_is_configurable_and_can_be_switched_off(life: int | None, expires: int | None) -> None:
+    desk = Desk(settings=CoreSettings(expires_after_ms=life))
+    assert desk.post(order()).expires_ms == expires
+
+
+# ------------------------------------------------------------------------------------------------- when to wake up
+
+
+def test_core_names_the_time_at_which_it_has_something_to_do() -> None:
+    desk = Desk()
+    assert desk.wake_ms() is None
+    desk.post(order())
+    assert desk.wake_ms() == 5_000
+    desk.pass_time(5_000)
+    assert desk.wake_ms() == 6_000, "alarms are looked for every second"
+    desk.answer(desk.fence(), DUPLICATE)
+    assert desk.wake_ms() == 5_000, "a look-up is due"
+
+
+def test_tick_is_wanted_for_a_fence_and_not_while_it_is_under_way() -> None:
+    desk = Desk()
+    desk.lose(order())
+    assert desk.wants_tick()
+    desk.fence()
+    assert not desk.wants_tick()

@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from random import Random
-from typing import get_args
 
 import pytest
 
 from machines import events as ev
-from machines.batch import QueueLimits
 from machines.errors import IllegalEvent
-from machines.executor import CoreSettings
 from machines.intent import (
     ActionKind,
     Admission,
-    Canceled,
     IntentState,
-    ItemResult,
     NotExecuted,
     Priority,
-    Rejected,
-    Request,
-    Unknown,
 )
 from machines.nonce import Drift
-from machines.post import POST, PostRequest, PostState
-from machines.reply import Accepted, GatewayError, PostReply, Refused, Unreadable
+from machines.post import PostRequest, PostState
+from machines.reply import GatewayError, Refused, Unreadable
 from machines.session import SessionState
-from tests.machines.builders import FILLED, MARGIN, NOW, RESTING, Desk, cancel, cloid, of_type, order, reduce_only
+from machines.settings import CoreSettings
+from tests.machines.builders import FILLED, NOW, RESTING, Desk, cancel, of_type, order, reduce_only
 
 SHUT_DOWN = NotExecuted("shut down before it was sent")
 
@@ -159,8 +151,9 @@ def test_late_answer_of_a_lost_noop_proves_nothing() -> None:
     desk = _connected()
     post = desk.send()
     desk.pass_time(5_000)
-    assert desk.reply(post) == [ev.StrayReply(1, post.post_id)]
-    assert desk.state() is SessionState.SYNCING
+    assert desk.quarantined() == 1
+    assert desk.reply(post) == []
+    assert (desk.state(), desk.quarantined()) == (SessionState.SYNCING, 0)
 
 
 def test_key_is_proven_once_for_all_connections_of_a_run() -> None:
@@ -224,24 +217,26 @@ def test_n5_connection_whose_clock_is_off_does_not_become_ready() -> None:
 # ----------------------------------------------------------------------------------------------------- disconnect
 
 
-def test_d1_disconnect_gives_each_slot_back_once() -> None:
+def test_d1_disconnect_gives_each_slot_to_quarantine_once() -> None:
     desk = Desk()
     posts = [desk.post(order()) for _ in range(3)]
-    assert desk.inflight() == 3
+    assert (desk.inflight(), desk.quarantined()) == (3, 0)
     desk.handle(ev.ConnectionLost("reset"))
-    assert desk.inflight() == 0
+    assert (desk.inflight(), desk.quarantined()) == (0, 3)
     assert [(_state(post), post.slots_returned) for post in posts] == [(PostState.DISCONNECTED, 1)] * 3
 
 
 def test_d2_disconnect_names_each_open_post_once_and_tells_every_owner() -> None:
     desk = Desk()
     posts = [desk.post(order(), order()), desk.post(cancel()), desk.post(reduce_only())]
-    items = [item for post in posts for item in post.items]
+    orders = [item for post in posts for item in post.items if item.priority is not Priority.CANCEL]
     effects = desk.handle(ev.ConnectionLost("reset"))
     assert [effect.post for effect in of_type(effects, ev.PostEnded)] == posts
-    assert [effect.intent for effect in of_type(effects, ev.IntentEnded)] == items
-    assert [desk.outcome(item) for item in items] == [Unknown("the connection was lost: reset")] * 4
-    assert desk.all_told()
+    reason = "the connection was lost: reset"
+    assert of_type(effects, ev.IntentUnknown) == [ev.IntentUnknown(item, reason) for item in orders]
+    assert len(effects) == 6
+    assert [item.state for item in orders] == [IntentState.UNKNOWN] * 3
+    assert desk.waiting(Priority.CANCEL) == 1, "a cancel is sent again"
 
 
 def test_p5_disconnect_leaves_waiting_items_in_their_queues() -> None:
@@ -249,7 +244,8 @@ def test_p5_disconnect_leaves_waiting_items_in_their_queues() -> None:
     posted = desk.post(order())
     waiting = [desk.submit(cancel()), desk.submit(reduce_only()), desk.submit(order())]
     effects = desk.handle(ev.ConnectionLost("reset"))
-    assert effects == [ev.PostEnded(posted), *map(ev.IntentEnded, posted.items)]
+    (item,) = posted.items
+    assert effects == [ev.PostEnded(posted), ev.IntentUnknown(item, "the connection was lost: reset")]
     assert [item.state for item in waiting] == [IntentState.QUEUED] * 3
     assert desk.inflight() == 0
 
@@ -264,8 +260,10 @@ def test_d3_after_a_reconnect_waiting_work_flows_again() -> None:
         desk.submit(request)
     assert desk.tick() is None, "all slots are taken"
     desk.reconnect()
+    assert desk.tick() is None, "all slots are quarantined"
+    desk.pass_time(10_000)
     sent = [desk.send(), desk.send()]
-    assert [post.priority for post in sent] == [Priority.CANCEL, Priority.REDUCE_ONLY]
+    assert [(post.priority, len(post.items)) for post in sent] == [(Priority.CANCEL, 3), (Priority.REDUCE_ONLY, 1)]
     desk.reply(sent[1], FILLED)
     assert desk.send().priority is Priority.NEW_ORDER
 
@@ -289,232 +287,3 @@ def test_event_that_session_or_hard_stop_do_not_allow_is_refused(event: ev.Event
     with pytest.raises(IllegalEvent):
         desk.handle(event)
     assert (desk.state(), desk.inflight(), desk.waiting(Priority.NEW_ORDER)) == (SessionState.READY, 1, 1)
-
-
-# -------------------------------------------------------------------------------------------------- shutting down
-
-
-def test_drain_ends_new_orders_and_still_sends_cancels_and_reduce_only() -> None:
-    desk = Desk()
-    new, reducing, canceling = desk.submit(order()), desk.submit(reduce_only()), desk.submit(cancel())
-    assert desk.handle(ev.DrainStarted()) == [ev.IntentEnded(new)]
-    assert desk.outcome(new) == SHUT_DOWN
-    assert [desk.send().items for _ in range(2)] == [(canceling,), (reducing,)]
-    assert desk.handle(ev.Tick()) == []
-
-
-def test_d2_close_ends_what_is_still_open_and_tells_every_owner() -> None:
-    desk = Desk()
-    post = desk.post(order())
-    desk.handle(ev.DrainStarted())
-    effects = desk.handle(ev.Closed())
-    assert effects == [ev.PostEnded(post), *map(ev.IntentEnded, post.items)]
-    assert desk.outcome(post.items[0]) == Unknown("shut down before the reply came")
-    assert (desk.state(), desk.inflight(), desk.core.idle) == (SessionState.CLOSED, 0, True)
-    assert desk.all_told()
-
-
-def test_close_ends_what_still_waits() -> None:
-    desk = Desk()
-    waiting = [desk.submit(cancel()), desk.submit(reduce_only())]
-    desk.handle(ev.DrainStarted())
-    desk.handle(ev.Closed())
-    assert [desk.outcome(item) for item in waiting] == [SHUT_DOWN] * 2
-    assert desk.all_told()
-
-
-def test_connection_lost_while_draining_closes() -> None:
-    desk = Desk()
-    post = desk.post(order())
-    waiting = desk.submit(cancel())
-    desk.handle(ev.DrainStarted())
-    desk.handle(ev.ConnectionLost("reset"))
-    assert desk.outcome(post.items[0]) == Unknown("the connection was lost: reset")
-    assert desk.outcome(waiting) == SHUT_DOWN
-    assert desk.state() is SessionState.CLOSED
-
-
-@pytest.mark.parametrize("attempting", [False, True])
-def test_drain_without_a_connection_closes_at_once(attempting: bool) -> None:
-    desk = Desk()
-    desk.handle(ev.ConnectionLost("reset"))
-    waiting = [desk.submit(cancel()), desk.submit(reduce_only())]
-    if attempting:
-        desk.handle(ev.ConnectStarted())
-    desk.handle(ev.DrainStarted())
-    assert desk.state() is SessionState.CLOSED
-    assert [desk.outcome(item) for item in waiting] == [SHUT_DOWN] * 2
-    assert desk.core.idle
-
-
-# ------------------------------------------------------------------------------------------------- the whole life
-
-
-def test_a_whole_life_uses_every_event_and_leaves_nothing_behind() -> None:
-    desk = Desk(ready=False)
-    script: list[ev.Event] = [
-        ev.ConnectStarted(),
-        ev.ConnectionOpened(),
-        ev.ServerTimeLearned(NOW + 3),
-        ev.MarketsLoaded(),
-        ev.Tick(),
-        ev.PostWritten(1, NOW + 4, 1),
-        ev.ReplyReceived(1, 1, Accepted(())),
-        ev.MessageWritten(),
-        ev.BudgetReported(used=1, cap=10_000),
-        ev.Submit(order(cloid=cloid(1))),
-        ev.Tick(),
-        ev.PostWritten(2, NOW + 5, 1),
-        ev.ReplyReceived(1, 2, Accepted((RESTING,))),
-        ev.OrderClosed(cloid(1)),
-        ev.Submit(order()),
-        ev.Tick(),
-        ev.SendRefused(3, "socket not open"),
-        ev.Submit(reduce_only()),
-        ev.Tick(),
-        ev.SendBroken(4, NOW + 7, 1, "broken pipe"),
-        ev.ConnectionLost("broken pipe"),
-        ev.ConnectStarted(),
-        ev.ConnectionOpened(),
-        ev.ServerTimeLearned(NOW + 3),
-        ev.StopTripped("operator"),
-        ev.StopReset("operator"),
-        ev.Submit(cancel()),
-        ev.Tick(),
-        ev.PostWritten(5, NOW + 8, 2),
-        ev.ErrorReceived(2, "too many pending post requests id=5", 5),
-        ev.TimePassed(),
-        ev.DrainStarted(),
-        ev.Closed(),
-    ]
-    for event in script:
-        desk.handle(event)
-    assert {type(event) for event in script} == set(get_args(ev.Event))
-    assert {type(effect) for effect in desk.effects} == {
-        ev.Admitted,
-        ev.Transmit,
-        ev.PostEnded,
-        ev.IntentEnded,
-        ev.Halted,
-    }
-    outcomes = [type(desk.outcome(item)) for item in desk.intents.values()]
-    assert outcomes[1:] == [NotExecuted, Unknown, NotExecuted]
-    assert desk.outcome(desk.intents[1]) == RESTING
-    assert (desk.state(), desk.inflight(), desk.core.idle, desk.all_told()) == (SessionState.CLOSED, 0, True, True)
-
-
-def test_snapshot_names_what_the_last_step_moved() -> None:
-    desk = Desk()
-    first, second = desk.post(order()), desk.post(order())
-    desk.reply(first, RESTING)
-    snapshot = desk.core.snapshot()
-    assert (snapshot.posts, snapshot.intents) == ([first], list(first.items))
-    assert (snapshot.inflight, snapshot.open_posts, snapshot.items_in_flight) == (1, 1, 1)
-    assert (snapshot.accepted, snapshot.ended, snapshot.session) == (2, 1, SessionState.READY)
-    assert desk.core.snapshot(posts=[second], intents=[]).posts == [second]
-    desk.handle(ev.TimePassed())
-    assert (desk.core.snapshot().posts, desk.core.snapshot().intents) == ([], [])
-
-
-# ----------------------------------------------------------------------------------- any failures, then recovery
-
-
-FAULTY = CoreSettings(
-    inflight_limit=4, high_watermark=3, queues=QueueLimits(cancel=12, reduce_only=12, new_order=12, batch=3)
-)
-REPLIES: tuple[PostReply, ...] = (
-    GatewayError("429 Too Many Requests"),
-    GatewayError("502 Bad Gateway"),
-    Refused("Invalid nonce: duplicate nonce 7"),
-    Refused(MARGIN),
-    Unreadable("not an object"),
-    Accepted((Rejected(MARGIN),)),
-)
-
-
-def _good_results(post: PostRequest) -> tuple[ItemResult, ...]:
-    return tuple(Canceled() if post.priority is Priority.CANCEL else FILLED for _ in post.items)
-
-
-class _World:
-    """A venue and a network that misbehave, then heal; driven by a seeded generator."""
-
-    def __init__(self, seed: int) -> None:
-        self.random = Random(seed)
-        self.desk = Desk(settings=FAULTY)
-
-    def open_posts(self) -> list[PostRequest]:
-        return [post for post in self.desk.posts.values() if post.state is PostState.SENT]
-
-    def misbehave(self) -> None:
-        desk = self.desk
-        choice = self.random.choices(
-            ("submit", "tick", "answer", "time", "lose", "stray", "reset"), (30, 30, 16, 6, 2, 4, 1)
-        )[0]
-        match choice:
-            case "submit":
-                number = self.random.randrange(30)
-                requests: list[Request] = [order(), order(tif="Alo"), reduce_only(), cancel(number)]
-                desk.admit(self.random.choice(requests))
-            case "tick":
-                self.hand_over(self.random.choices(("written", "refused", "broken"), (8, 1, 1))[0])
-            case "answer" if self.open_posts():
-                post = self.random.choice(self.open_posts())
-                desk.answer(post, self.random.choice([*REPLIES, Accepted(_good_results(post))]))
-            case "time":
-                desk.pass_time(self.random.choice([10, 700, 5_000]))
-            case "lose":
-                desk.reconnect()
-            case "stray":
-                number = self.random.randrange(1, len(desk.posts) + 3)
-                desk.handle(ev.ReplyReceived(self.random.randrange(3), number, self.random.choice(REPLIES)))
-            case "reset" if desk.halted():
-                desk.handle(ev.StopReset("test"))
-
-    def hand_over(self, how: str) -> None:
-        desk = self.desk
-        post = desk.tick()
-        if post is None:
-            return
-        match how:
-            case "written":
-                desk.written(post)
-            case "refused":
-                desk.handle(ev.SendRefused(post.post_id, "socket not open"))
-            case "broken":
-                desk.handle(ev.SendBroken(post.post_id, post.nonce, desk.core.session.epoch, "broken pipe"))
-
-    def heal(self) -> None:
-        desk = self.desk
-        if desk.halted():
-            desk.handle(ev.StopReset("healed"))
-        desk.reconnect()
-        for _ in range(100):
-            desk.clock.advance(1_000)
-            self.hand_over("written")
-            for post in self.open_posts():
-                desk.answer(post, Accepted(_good_results(post)))
-
-
-@pytest.mark.parametrize("seed", range(12))
-def test_d3_after_any_failures_inflight_returns_to_0_and_work_flows_again(seed: int) -> None:
-    world = _World(seed)
-    for _ in range(250):
-        world.misbehave()
-    world.heal()
-    desk = world.desk
-    assert (desk.inflight(), desk.core.idle, desk.all_told()) == (0, True, True)
-    assert desk.post(order()).kind is ActionKind.ORDER
-    assert desk.post(cancel()).kind is ActionKind.CANCEL_BY_CLOID
-
-
-def test_d3_those_failures_reach_every_ending_of_posts_and_intents() -> None:
-    posts, intents = set(), set()
-    for seed in range(12):
-        world = _World(seed)
-        for _ in range(250):
-            world.misbehave()
-        posts |= {post.state for post in world.desk.posts.values()}
-        intents |= {item.state for item in world.desk.intents.values()}
-    assert posts >= POST.final
-    assert intents == set(IntentState) - {IntentState.ACCEPTED, IntentState.RESTING}

@@ -10,7 +10,6 @@ import pytest
 from machines import events as ev
 from machines.batch import QueueLimits
 from machines.errors import InvalidSetting
-from machines.executor import CoreSettings
 from machines.intent import (
     ActionKind,
     Admission,
@@ -27,9 +26,11 @@ from machines.intent import (
     Trigger,
 )
 from machines.reply import GatewayError
+from machines.settings import CoreSettings
 from tests.machines.builders import (
     FILLED,
     MARGIN,
+    MISSING,
     NOW,
     RESTING,
     RUN_ID,
@@ -110,6 +111,14 @@ def _flattening() -> Desk:
     return desk
 
 
+def _blocked() -> Desk:
+    """A desk with an order in `xyz:TSLA` that has been unknown for too long."""
+    desk = Desk()
+    desk.lose(order())
+    desk.pass_time(60_000)
+    return desk
+
+
 FLATTEN = reduce_only(flatten=True)
 NEVER_CONNECTED: Callable[[], Desk] = lambda: Desk(ready=False)  # noqa: E731 a name for the table below
 
@@ -148,6 +157,11 @@ ANSWERS = [
     (_cloid_open, order(cloid=cloid(1)), Admission.CLOID_IN_USE),
     (_cloid_open, reduce_only(cloid=cloid(1)), Admission.CLOID_IN_USE),
     (_flattening, FLATTEN, Admission.ALREADY_FLATTENING),
+    (_blocked, order(), Admission.MARKET_BLOCKED),
+    (_blocked, Modify(order=order(), oid=7), Admission.MARKET_BLOCKED),
+    (_blocked, order(market="BTC"), Admission.QUEUED),
+    (_blocked, reduce_only(), Admission.QUEUED),
+    (_blocked, cancel(), Admission.QUEUED),
 ]
 
 
@@ -156,11 +170,11 @@ def test_b4_submit_is_answered_by_what_stands_in_its_way(
     make: Callable[[], Desk], request_: Request, answer: Admission
 ) -> None:
     desk = make()
-    accepted, waiting = desk.core.accepted, sum(map(desk.waiting, Priority))
+    accepted, waiting = desk.core.intents.accepted, sum(map(desk.waiting, Priority))
     admitted = desk.admit(request_)
     assert admitted.admission is answer
     assert (admitted.intent is None) is (not answer.accepted and answer is not Admission.ALREADY_FLATTENING)
-    assert desk.core.accepted == accepted + answer.accepted
+    assert desk.core.intents.accepted == accepted + answer.accepted
     if not desk.halted():
         assert sum(map(desk.waiting, Priority)) == waiting + answer.accepted
 
@@ -201,6 +215,30 @@ def test_b3_limits_reach_the_queues_from_the_settings() -> None:
 def test_halt_after_no_rejection_at_all_makes_no_sense() -> None:
     with pytest.raises(InvalidSetting, match="rejections_to_halt must be at least 1, got 0"):
         CoreSettings(rejections_to_halt=0)
+
+
+def test_alarm_before_anything_is_unknown_makes_no_sense() -> None:
+    with pytest.raises(InvalidSetting, match="settlement_alarm_ms must be at least 1, got 0"):
+        CoreSettings(settlement_alarm_ms=0)
+
+
+@pytest.mark.parametrize("life", [0, -1])
+def test_order_that_expires_before_it_is_sent_makes_no_sense(life: int) -> None:
+    with pytest.raises(InvalidSetting, match=f"expires_after_ms must be at least 1 or None, got {life}"):
+        CoreSettings(expires_after_ms=life)
+
+
+def test_settings_reach_the_parts_that_they_are_about() -> None:
+    settings = CoreSettings(
+        inflight_limit=9,
+        high_watermark=7,
+        post_timeout_ms=3_100,
+        quarantine_ms=8_000,
+        settlement_alarm_ms=1_234,
+    )
+    core = Desk(settings=settings).core
+    assert (core.inflight.limit, core.inflight.high_watermark) == (9, 7)
+    assert (core.posts.timeout_ms, core.posts.quarantine_ms, core.settler.alarm_ms) == (3_100, 8_000, 1_234)
 
 
 # ------------------------------------------------------------------------------------------ what becomes of a request
@@ -281,25 +319,29 @@ def _canceled(desk: Desk) -> None:
 
 def _cancel_rejected(desk: Desk) -> None:
     _resting(desk)
-    desk.reply(desk.post(cancel(1)), Rejected("Order was never placed, already canceled, or filled. asset=5"))
+    desk.reply(desk.post(cancel(1)), MISSING)
 
 
-def _closed_at_venue(desk: Desk) -> None:
+def _gone_at_venue(desk: Desk) -> None:
     _resting(desk)
-    desk.handle(ev.OrderClosed(cloid(1)))
+    desk.handle(ev.OrderGone(cloid(1)))
 
 
-def _closed_before_the_reply(desk: Desk) -> None:
-    _posted(desk)
-    desk.handle(ev.OrderClosed(cloid(1)))
-
-
-def _closed_while_queued(desk: Desk) -> None:
+def _queued(desk: Desk) -> None:
     desk.submit(order(cloid=cloid(1)))
-    desk.handle(ev.OrderClosed(cloid(1)))
 
 
-@pytest.mark.parametrize("so_far", [_posted, _resting, _unknown, _cancel_rejected, _closed_while_queued])
+def _canceled_here(desk: Desk) -> None:
+    _queued(desk)
+    desk.submit(cancel(1))
+
+
+def _not_sent(desk: Desk) -> None:
+    _queued(desk)
+    desk.handle(ev.SendRefused(desk.take().post_id, "socket not open"))
+
+
+@pytest.mark.parametrize("so_far", [_queued, _posted, _resting, _unknown, _cancel_rejected])
 def test_cloid_of_an_order_that_may_be_open_is_refused(so_far: Callable[[Desk], None]) -> None:
     desk = Desk()
     so_far(desk)
@@ -307,12 +349,20 @@ def test_cloid_of_an_order_that_may_be_open_is_refused(so_far: Callable[[Desk], 
 
 
 @pytest.mark.parametrize(
-    "so_far", [_filled, _rejected, _never_ran, _canceled, _closed_at_venue, _closed_before_the_reply]
+    "so_far", [_filled, _rejected, _never_ran, _canceled, _gone_at_venue, _canceled_here, _not_sent]
 )
-def test_cloid_of_an_order_that_is_over_is_free(so_far: Callable[[Desk], None]) -> None:
+def test_cloid_of_an_order_that_is_over_stays_its_own(so_far: Callable[[Desk], None]) -> None:
     desk = Desk()
     so_far(desk)
-    assert desk.admit(order(cloid=cloid(1))).admission is Admission.QUEUED
+    assert desk.core.intents.order(cloid(1)) is None
+    assert desk.admit(order(cloid=cloid(1))).admission is Admission.CLOID_IN_USE
+
+
+@pytest.mark.parametrize("request_", [cancel(1), Cancel(market="BTC", oid=11)])
+def test_cancels_share_the_cloid_of_their_order(request_: Request) -> None:
+    desk = Desk()
+    _resting(desk)
+    assert [desk.admit(request_).admission for _ in range(2)] == [Admission.QUEUED] * 2
 
 
 def test_modify_holds_the_cloid_of_its_new_order() -> None:
@@ -321,25 +371,11 @@ def test_modify_holds_the_cloid_of_its_new_order() -> None:
     assert desk.admit(Modify(order=order(cloid=cloid(2)), cloid=cloid(1))).admission is Admission.CLOID_IN_USE
 
 
-def test_late_reply_does_not_free_the_cloid_of_a_later_order() -> None:
-    desk = Desk()
-    first = desk.post(order(cloid=cloid(1)))
-    desk.handle(ev.OrderClosed(cloid(1)))
-    desk.submit(order(cloid=cloid(1)))
-    desk.reply(first, FILLED)
-    assert desk.admit(order(cloid=cloid(1))).admission is Admission.CLOID_IN_USE
-
-
-def test_closing_an_unknown_order_changes_nothing() -> None:
-    desk = Desk()
-    assert desk.handle(ev.OrderClosed(cloid(77))) == []
-
-
 def test_cancel_by_oid_leaves_cloids_alone() -> None:
     desk = Desk()
     _resting(desk)
     desk.reply(desk.post(Cancel(market="xyz:TSLA", oid=11)), Canceled())
-    assert desk.core.resting_cloids() == [cloid(1)]
+    assert desk.core.intents.resting_cloids() == [cloid(1)]
 
 
 def test_resting_cloids_are_those_of_orders_known_to_be_on_the_book() -> None:
@@ -349,9 +385,9 @@ def test_resting_cloids_are_those_of_orders_known_to_be_on_the_book() -> None:
         desk.reply(desk.post(order(cloid=cloid(number))), result)
     desk.post(order(cloid=cloid(7)))
     desk.submit(order(cloid=cloid(8)))
-    assert desk.core.resting_cloids() == [cloid(0), cloid(1)]
-    desk.handle(ev.OrderClosed(cloid(0)))
-    assert desk.core.resting_cloids() == [cloid(1)]
+    assert desk.core.intents.resting_cloids() == [cloid(0), cloid(1)]
+    desk.handle(ev.OrderGone(cloid(0)))
+    assert desk.core.intents.resting_cloids() == [cloid(1)]
 
 
 # --------------------------------------------------------------------------------- cancels of orders that wait here
@@ -372,7 +408,7 @@ def test_cancel_of_a_queued_order_drops_it_here(request_: Request) -> None:
     assert desk.outcome(canceling) == Canceled()
     assert desk.tick() is None
     assert set(desk.core.scheduler.outstanding.values()) == {0}
-    assert desk.admit(request_).admission is Admission.QUEUED
+    assert desk.core.intents.order(cloid(1)) is None
 
 
 def test_cancel_of_a_queued_modify_drops_it_here() -> None:
@@ -410,7 +446,7 @@ def test_x9_second_flatten_of_a_market_is_answered_with_the_first() -> None:
     for moment in (lambda: None, desk.send):
         moment()
         assert desk.admit(FLATTEN) == ev.Admitted(Admission.ALREADY_FLATTENING, first)
-    assert (desk.core.accepted, desk.tick()) == (1, None)
+    assert (desk.core.intents.accepted, desk.tick()) == (1, None)
 
 
 def test_x9_markets_are_flattened_independently() -> None:

@@ -1,6 +1,9 @@
-"""The one count of posts in flight: every limit and watermark, every count, and what is refused."""
+"""The one count of posts in flight: every limit and watermark, every occupation, and what is refused."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
 
 import pytest
 
@@ -8,82 +11,142 @@ from machines.errors import IllegalEvent, InvalidSetting
 from machines.inflight import INFLIGHT, InflightEvent, InflightState, InflightTracker
 from tests.machines.builders import fields, tracker
 
+
+@dataclass(frozen=True)
+class Size:
+    """A tracker of some size, with some slots held and some quarantined."""
+
+    limit: int
+    watermark: int
+    count: int
+    quarantined: int
+
+    @property
+    def occupied(self) -> int:
+        return self.count + self.quarantined
+
+    def tracker(self) -> InflightTracker:
+        slots = tracker(self.occupied, limit=self.limit, high_watermark=self.watermark)
+        for _ in range(self.quarantined):
+            slots.quarantine()
+        return slots
+
+    def band(self, change: int = 0) -> InflightState:
+        occupied = self.occupied + change
+        if occupied == 0:
+            return InflightState.IDLE
+        if occupied == self.limit:
+            return InflightState.FULL
+        return InflightState.DEGRADED if occupied >= self.watermark else InflightState.NORMAL
+
+
 SIZES = [
-    pytest.param(limit, watermark, count, id=f"limit{limit}-watermark{watermark}-count{count}")
-    for limit in range(1, 7)
+    Size(limit, watermark, count, quarantined)
+    for limit in range(1, 5)
     for watermark in range(1, limit + 1)
-    for count in range(limit + 1)
+    for count, quarantined in product(range(limit + 1), repeat=2)
+    if count + quarantined <= limit
 ]
+ALL_SIZES = pytest.mark.parametrize(
+    "size", SIZES, ids=lambda size: f"{size.count}+{size.quarantined} of {size.limit}, watermark {size.watermark}"
+)
 
 
-def _band(limit: int, watermark: int, count: int) -> InflightState:
-    if count == 0:
-        return InflightState.IDLE
-    if count == limit:
-        return InflightState.FULL
-    return InflightState.DEGRADED if count >= watermark else InflightState.NORMAL
+@ALL_SIZES
+def test_x3_band_follows_what_is_sent_and_quarantined(size: Size) -> None:
+    slots = size.tracker()
+    assert (slots.count, slots.quarantined, slots.occupied) == (size.count, size.quarantined, size.occupied)
+    assert slots.state is size.band()
+    assert slots.degraded is (size.occupied >= size.watermark)
+    assert slots.full is (size.occupied == size.limit)
 
 
-@pytest.mark.parametrize(("limit", "watermark", "count"), SIZES)
-def test_band_follows_the_count(limit: int, watermark: int, count: int) -> None:
-    slots = tracker(count, limit=limit, high_watermark=watermark)
-    assert slots.state is _band(limit, watermark, count)
-    assert slots.degraded is (count >= watermark)
-    assert slots.full is (count == limit)
-
-
-@pytest.mark.parametrize(("limit", "watermark", "count"), SIZES)
-def test_i1_taking_a_slot_counts_one_or_is_refused(limit: int, watermark: int, count: int) -> None:
-    slots = tracker(count, limit=limit, high_watermark=watermark)
+@ALL_SIZES
+def test_i1_taking_a_slot_counts_one_or_is_refused(size: Size) -> None:
+    slots = size.tracker()
     before = fields(slots)
-    if count == limit:
+    if size.occupied == size.limit:
         with pytest.raises(IllegalEvent, match=r"^inflight: event 'acquire' is not allowed in state 'full'$"):
             slots.acquire()
         assert fields(slots) == before
     else:
         slots.acquire()
-        assert fields(slots) == before | {"count": count + 1, "state": _band(limit, watermark, count + 1)}
+        assert fields(slots) == before | {"count": size.count + 1, "state": size.band(+1)}
 
 
-@pytest.mark.parametrize(("limit", "watermark", "count"), SIZES)
-def test_i1_giving_a_slot_back_counts_one_or_is_refused(limit: int, watermark: int, count: int) -> None:
-    slots = tracker(count, limit=limit, high_watermark=watermark)
+@ALL_SIZES
+def test_i1_giving_a_slot_back_counts_one_or_is_refused(size: Size) -> None:
+    slots = size.tracker()
     before = fields(slots)
-    if count == 0:
-        with pytest.raises(IllegalEvent, match=r"^inflight: event 'release' is not allowed in state 'idle'$"):
+    if size.count == 0:
+        state = "idle" if size.occupied == 0 else f"0 sent, {size.quarantined} quarantined"
+        with pytest.raises(IllegalEvent, match=f"^inflight: event 'release' is not allowed in state '{state}'$"):
             slots.release()
         assert fields(slots) == before
     else:
         slots.release()
-        assert fields(slots) == before | {"count": count - 1, "state": _band(limit, watermark, count - 1)}
+        assert fields(slots) == before | {"count": size.count - 1, "state": size.band(-1)}
 
 
-@pytest.mark.parametrize(("limit", "watermark", "count"), SIZES)
-def test_guards_of_a_pair_exclude_each_other(limit: int, watermark: int, count: int) -> None:
-    slots = tracker(count, limit=limit, high_watermark=watermark)
+@ALL_SIZES
+def test_x3_quarantine_moves_a_held_slot_or_is_refused(size: Size) -> None:
+    slots = size.tracker()
+    before = fields(slots)
+    if size.count == 0:
+        with pytest.raises(IllegalEvent, match=r"^inflight: event 'quarantine' is not allowed"):
+            slots.quarantine()
+        assert fields(slots) == before
+    else:
+        slots.quarantine()
+        assert fields(slots) == before | {"count": size.count - 1, "quarantined": size.quarantined + 1}
+
+
+@ALL_SIZES
+def test_x3_clearing_gives_back_a_quarantined_slot_or_is_refused(size: Size) -> None:
+    slots = size.tracker()
+    before = fields(slots)
+    if size.quarantined == 0:
+        state = "idle" if size.occupied == 0 else f"{size.count} sent, 0 quarantined"
+        with pytest.raises(IllegalEvent, match=f"^inflight: event 'clear' is not allowed in state '{state}'$"):
+            slots.clear()
+        assert fields(slots) == before
+    else:
+        slots.clear()
+        assert fields(slots) == before | {"quarantined": size.quarantined - 1, "state": size.band(-1)}
+
+
+@ALL_SIZES
+def test_guards_of_a_pair_exclude_each_other(size: Size) -> None:
+    slots = size.tracker()
+    possible = {
+        InflightEvent.ACQUIRE: size.occupied < size.limit,
+        InflightEvent.RELEASE: size.count > 0,
+        InflightEvent.QUARANTINE: size.count > 0,
+        InflightEvent.CLEAR: size.quarantined > 0,
+    }
     for event in InflightEvent:
         rows = [row for row in INFLIGHT.table if (row.source, row.event) == (slots.state, event)]
         takers = [row for row in rows if row.guard is None or row.guard(slots)]
-        assert len(takers) == (1 if rows else 0)
+        assert len(takers) == possible[event]
 
 
 def test_every_row_of_the_table_is_taken_by_some_size() -> None:
     taken = set()
-    for limit, watermark, count in (size.values for size in SIZES):
-        assert isinstance(limit, int)
-        assert isinstance(watermark, int)
-        assert isinstance(count, int)
-        here = _band(limit, watermark, count)
-        if count < limit:
-            taken.add((InflightEvent.ACQUIRE, here, _band(limit, watermark, count + 1)))
-        if count > 0:
-            taken.add((InflightEvent.RELEASE, here, _band(limit, watermark, count - 1)))
+    for size in SIZES:
+        if size.occupied < size.limit:
+            taken.add((InflightEvent.ACQUIRE, size.band(), size.band(+1)))
+        if size.count:
+            taken.add((InflightEvent.RELEASE, size.band(), size.band(-1)))
+            taken.add((InflightEvent.QUARANTINE, size.band(), size.band()))
+        if size.quarantined:
+            taken.add((InflightEvent.CLEAR, size.band(), size.band(-1)))
     assert taken == {(row.event, row.source, row.target) for row in INFLIGHT.table}
 
 
 def test_defaults_are_the_venues_limit_and_the_watermark() -> None:
     slots = InflightTracker()
-    assert (slots.limit, slots.high_watermark, slots.count, slots.state) == (100, 80, 0, InflightState.IDLE)
+    assert (slots.limit, slots.high_watermark) == (100, 80)
+    assert (slots.count, slots.quarantined, slots.state) == (0, 0, InflightState.IDLE)
 
 
 def test_i1_the_101st_slot_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""Posts and their register: hand-over, the four endings, correlation, deadlines."""
+"""Posts and their register: hand-over, the four endings, correlation, deadlines, quarantine, recovery."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ import pytest
 
 from machines.errors import IllegalEvent, InvalidSetting, SignedNonceMismatch, StepOrderError
 from machines.inflight import InflightTracker
-from machines.intent import ActionKind, Intent, Priority
+from machines.intent import ActionKind, Intent, IntentState, Priority
 from machines.post import PostEvent, PostRequest, PostRequestManager, PostState
 from tests.machines.builders import NOW, fields, intent, post_request, tracker
 
 EPOCH = 1
-ENDINGS = (PostEvent.ACK, PostEvent.FAIL, PostEvent.TIME_OUT, PostEvent.DISCONNECT)
+ANSWERED = (PostEvent.ACK, PostEvent.FAIL)
+UNANSWERED = (PostEvent.TIME_OUT, PostEvent.DISCONNECT)
+ENDINGS = ANSWERED + UNANSWERED
 
 
-def _manager(inflight: InflightTracker | None = None, timeout_ms: int = 5_000, last_id: int = 0) -> PostRequestManager:
-    return PostRequestManager(inflight or tracker(), timeout_ms, last_id)
+def _manager(
+    inflight: InflightTracker | None = None, timeout_ms: int = 5_000, quarantine_ms: int = 10_000, last_id: int = 0
+) -> PostRequestManager:
+    return PostRequestManager(inflight or tracker(), timeout_ms, quarantine_ms, last_id)
 
 
 def _prepare(posts: PostRequestManager, *items: Intent, nonce: int = NOW) -> PostRequest:
@@ -25,6 +29,13 @@ def _prepare(posts: PostRequestManager, *items: Intent, nonce: int = NOW) -> Pos
 def _send(posts: PostRequestManager, *items: Intent, nonce: int = NOW, now: int = 0, epoch: int = EPOCH) -> PostRequest:
     post = _prepare(posts, *items, nonce=nonce)
     return posts.sent(post.post_id, nonce, epoch, now)
+
+
+def _lose(posts: PostRequestManager, *, nonce: int = NOW, now: int = 0, epoch: int = EPOCH) -> PostRequest:
+    """A post that was sent, and at `now` timed out."""
+    post = _send(posts, nonce=nonce, now=now, epoch=epoch)
+    posts.end(post, PostEvent.TIME_OUT, now)
+    return post
 
 
 def _state(post: PostRequest) -> PostState:
@@ -121,10 +132,14 @@ def test_hand_over_of_a_post_that_is_not_in_hand_is_refused(held: bool) -> None:
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_p3_every_ending_gives_the_slot_back(ending: PostEvent) -> None:
     posts = _manager()
-    post, other = _send(posts, intent(1)), _send(posts, intent(2), intent(3), nonce=NOW + 1)
-    posts.end(post, ending)
+    items = [intent(1), intent(2), intent(3)]
+    for item in items:
+        item.state = IntentState.POSTED
+    post, other = _send(posts, items[0]), _send(posts, *items[1:], nonce=NOW + 1)
+    posts.end(post, ending, now=7)
     assert (posts.inflight.count, len(posts), posts.items_in_flight) == (1, 1, 2)
     assert (post.slots_taken, post.slots_returned, post.completions) == (1, 1, 1)
+    assert post.answered is (ending in ANSWERED)
     assert _state(other) is PostState.SENT
 
 
@@ -133,12 +148,12 @@ def test_p3_every_ending_gives_the_slot_back(ending: PostEvent) -> None:
 def test_p2_post_that_ended_does_not_end_again(first: PostEvent, second: PostEvent) -> None:
     posts = _manager()
     post, _ = _send(posts), _send(posts, nonce=NOW + 1)
-    posts.end(post, first)
+    posts.end(post, first, now=7)
     before = fields(post)
     with pytest.raises(IllegalEvent):
-        posts.end(post, second)
+        posts.end(post, second, now=8)
     assert fields(post) == before
-    assert (posts.inflight.count, len(posts)) == (1, 1)
+    assert (posts.inflight.count, len(posts), posts.quarantined) == (1, 1, int(first in UNANSWERED))
     assert posts.find(post.post_id, EPOCH) is None
 
 
@@ -153,6 +168,18 @@ def test_x1_post_is_ambiguous_when_nothing_tells_whether_it_ran(
     state: PostState, unclear: bool, ambiguous: bool
 ) -> None:
     assert post_request(state=state, unclear=unclear).ambiguous is ambiguous
+
+
+def test_x7_item_that_ends_before_its_post_is_counted_out_once() -> None:
+    posts = _manager()
+    early, late = intent(1), intent(2)
+    early.state = late.state = IntentState.POSTED
+    post = _send(posts, early, late)
+    early.state = IntentState.RESTING
+    posts.item_ended()
+    assert posts.items_in_flight == 1
+    posts.end(post, PostEvent.ACK, now=1)
+    assert posts.items_in_flight == 0
 
 
 # --------------------------------------------------------------------------------------------------- correlation
@@ -202,7 +229,7 @@ def test_no_open_post_means_no_deadline() -> None:
 def test_p6_stuck_first_post_does_not_delay_later_ones() -> None:
     posts = _manager()
     made = [_send(posts, nonce=NOW + number, now=number * 100) for number in range(5)]
-    posts.end(made[1], PostEvent.ACK)
+    posts.end(made[1], PostEvent.ACK, now=600)
     assert posts.expire(5_000) == [made[0]]
     assert posts.next_deadline_ms == 5_200
     assert posts.expire(5_300) == [made[2], made[3]]
@@ -212,7 +239,7 @@ def test_p6_stuck_first_post_does_not_delay_later_ones() -> None:
 def test_p6_answered_post_leaves_the_next_deadline_to_the_next_post() -> None:
     posts = _manager()
     first, _ = _send(posts, now=0), _send(posts, nonce=NOW + 1, now=700)
-    posts.end(first, PostEvent.ACK)
+    posts.end(first, PostEvent.ACK, now=900)
     assert posts.next_deadline_ms == 5_700
 
 
@@ -233,9 +260,9 @@ def test_p6_timeout_outside_its_range_is_refused(timeout_ms: int) -> None:
 def test_p5_disconnect_ends_sent_posts_only() -> None:
     posts = _manager()
     answered, sent = _send(posts), _send(posts, nonce=NOW + 1)
-    posts.end(answered, PostEvent.ACK)
+    posts.end(answered, PostEvent.ACK, now=1)
     in_hand = _prepare(posts, nonce=NOW + 2)
-    assert posts.disconnect() == [sent]
+    assert posts.disconnect(now=2) == [sent]
     assert [_state(post) for post in (answered, sent, in_hand)] == [
         PostState.ACKED,
         PostState.DISCONNECTED,
@@ -248,8 +275,8 @@ def test_p5_disconnect_ends_sent_posts_only() -> None:
 def test_d2_disconnect_yields_each_post_once_oldest_first() -> None:
     posts = _manager()
     made = [_send(posts, nonce=NOW + number) for number in range(4)]
-    assert posts.disconnect() == made
-    assert posts.disconnect() == []
+    assert posts.disconnect(now=2) == made
+    assert posts.disconnect(now=2) == []
     assert [post.completions for post in made] == [1, 1, 1, 1]
 
 
@@ -257,7 +284,114 @@ def test_d1_only_the_posts_own_transition_gives_slots_back() -> None:
     posts = _manager()
     for number in range(3):
         _send(posts, nonce=NOW + number)
-    posts.disconnect()
+    posts.disconnect(now=2)
     assert posts.inflight.count == 0
-    with pytest.raises(IllegalEvent, match="inflight: event 'release' is not allowed in state 'idle'"):
+    with pytest.raises(IllegalEvent, match="event 'release' is not allowed in state '0 sent, 3 quarantined'"):
         posts.inflight.release()
+
+
+# ------------------------------------------------------------------------------------------------------ quarantine
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_x3_slot_of_an_unanswered_post_is_quarantined(ending: PostEvent) -> None:
+    posts = _manager()
+    post = _send(posts)
+    posts.end(post, ending, now=70)
+    unanswered = ending in UNANSWERED
+    assert (posts.inflight.count, posts.inflight.quarantined, posts.quarantined) == (0, unanswered, unanswered)
+    assert post.quarantined_until_ms == (10_070 if unanswered else None)
+    assert posts.find_quarantined(post.post_id, EPOCH) is (post if unanswered else None)
+
+
+def test_x3_reply_of_another_connection_or_post_finds_no_quarantined_post() -> None:
+    posts = _manager()
+    post = _lose(posts, epoch=4)
+    assert [posts.find_quarantined(post.post_id, epoch) for epoch in (3, 4, 5)] == [None, post, None]
+    assert posts.find_quarantined(99, 4) is None
+    assert posts.find(post.post_id, 4) is None
+
+
+def test_x3_late_answer_ends_the_quarantine_of_its_post_alone() -> None:
+    posts = _manager()
+    first, second = _lose(posts), _lose(posts, nonce=NOW + 1)
+    posts.answered_late(first)
+    assert (posts.inflight.quarantined, posts.quarantined) == (1, 1)
+    assert (first.answered, first.quarantined_until_ms, first.quarantine_over) == (True, None, False)
+    assert posts.find_quarantined(first.post_id, EPOCH) is None
+    assert posts.find_quarantined(second.post_id, EPOCH) is second
+
+
+def test_x3_quarantine_ends_with_its_time_not_before() -> None:
+    posts = _manager(quarantine_ms=2_000)
+    first, second = _lose(posts, now=10), _lose(posts, nonce=NOW + 1, now=500)
+    assert posts.expire_quarantine(2_009) == []
+    assert posts.expire_quarantine(2_010) == [first]
+    assert (first.quarantine_over, first.quarantined_until_ms, first.answered) == (True, None, False)
+    assert (second.quarantine_over, posts.inflight.quarantined) == (False, 1)
+    assert posts.expire_quarantine(9_999) == [second]
+    assert posts.expire_quarantine(9_999) == []
+    assert posts.inflight.occupied == 0
+
+
+def test_x3_end_of_a_quarantine_is_a_deadline_too() -> None:
+    posts = _manager(quarantine_ms=2_000)
+    _lose(posts, now=10)
+    assert posts.next_deadline_ms == 2_010
+    _send(posts, nonce=NOW + 1, now=100)
+    assert posts.next_deadline_ms == 2_010
+    posts.expire_quarantine(2_010)
+    assert posts.next_deadline_ms == 5_100
+
+
+def test_x3_default_quarantine_is_10_s_and_the_timeout_5() -> None:
+    posts = PostRequestManager(tracker())
+    assert (posts.quarantine_ms, posts.timeout_ms) == (10_000, 5_000)
+
+
+def test_x3_negative_quarantine_is_refused() -> None:
+    assert _manager(quarantine_ms=0).quarantine_ms == 0
+    with pytest.raises(InvalidSetting, match="quarantine time must not be negative, got -1"):
+        _manager(quarantine_ms=-1)
+
+
+def test_x3_sent_and_quarantined_together_never_exceed_the_limit() -> None:
+    posts = _manager(tracker(limit=2, high_watermark=2))
+    _lose(posts)
+    _send(posts, nonce=NOW + 1)
+    post = _prepare(posts, nonce=NOW + 2)
+    with pytest.raises(IllegalEvent, match="inflight: event 'acquire' is not allowed in state 'full'"):
+        posts.sent(post.post_id, post.nonce, EPOCH, now=0)
+    assert (posts.inflight.count, posts.inflight.quarantined, len(posts)) == (1, 1, 1)
+
+
+# --------------------------------------------------------------------------------------------------- fences, recovery
+
+
+def test_x2_fence_is_no_link_in_the_chain_of_nonces() -> None:
+    posts = _manager()
+    first = _send(posts, nonce=NOW)
+    fence = posts.prepare(ActionKind.NOOP, None, (), NOW, NOW, fence_of=first.post_id)
+    posts.sent(fence.post_id, NOW, EPOCH, now=0)
+    second = _send(posts, nonce=NOW + 1)
+    assert (fence.nonce, fence.fence_of, fence.expires_ms) == (NOW, first.post_id, None)
+    assert second.previous_nonce == NOW
+
+
+def test_x3_recovered_post_takes_a_slot_and_is_quarantined_at_once() -> None:
+    posts = _manager(last_id=7)
+    post = post_request(3, state=PostState.SENT)
+    posts.recover(post, now=50)
+    assert (post.state, post.quarantined_until_ms) == (PostState.DISCONNECTED, 10_050)
+    assert (post.slots_taken, post.slots_returned, post.completions) == (1, 1, 1)
+    assert (posts.inflight.count, posts.quarantined, len(posts), posts.items_in_flight) == (0, 1, 0, 0)
+
+
+def test_x3_more_recovered_posts_than_slots_are_refused() -> None:
+    posts = _manager(tracker(1, limit=1, high_watermark=1))
+    post = post_request(3, state=PostState.SENT)
+    before = fields(post)
+    with pytest.raises(IllegalEvent, match="event 'acquire' is not allowed in state 'full'"):
+        posts.recover(post, now=0)
+    assert fields(post) == before
+    assert (posts.quarantined, len(posts)) == (0, 0)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from machines.errors import InvalidSetting
-from machines.executor import CoreSettings
 from machines.intent import Admission, Canceled, Priority
 from machines.rate_limit import AddressBudget, MessageRate
+from machines.settings import CoreSettings
 from tests.machines.builders import Desk, cancel, order
 
 

@@ -10,7 +10,7 @@ from machines.errors import IllegalEvent
 from machines.session import Session, SessionEvent, SessionState
 from tests.machines.builders import fields
 
-KNOWLEDGE = ("clock_synced", "markets_loaded", "key_accepted")
+KNOWLEDGE = ("clock_synced", "markets_loaded", "key_accepted", "earlier_settled")
 
 
 def _syncing(**known: bool) -> Session:
@@ -28,11 +28,12 @@ def _state(session: Session) -> SessionState:
 
 def test_session_begins_disconnected_in_epoch_0() -> None:
     session = Session()
-    assert fields(session) == {"state": SessionState.DISCONNECTED, "epoch": 0, **dict.fromkeys(KNOWLEDGE, False)}
+    unknown = dict.fromkeys(KNOWLEDGE, False) | {"earlier_settled": True}
+    assert fields(session) == {"state": SessionState.DISCONNECTED, "epoch": 0, **unknown}
 
 
-@pytest.mark.parametrize("known", list(product([False, True], repeat=3)))
-def test_session_is_ready_only_when_clock_markets_and_key_are_known(known: tuple[bool, ...]) -> None:
+@pytest.mark.parametrize("known", list(product([False, True], repeat=4)))
+def test_session_is_ready_only_when_clock_markets_key_and_the_past_are_known(known: tuple[bool, ...]) -> None:
     session = _syncing(**dict(zip(KNOWLEDGE, known, strict=True)))
     before = fields(session)
     assert session.step(SessionEvent.SYNCED) is all(known)
@@ -52,6 +53,7 @@ def test_each_opened_connection_counts_an_epoch_and_must_sync_its_clock_anew() -
         "clock_synced": False,
         "markets_loaded": True,
         "key_accepted": True,
+        "earlier_settled": True,
     }
 
 

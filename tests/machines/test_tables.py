@@ -52,7 +52,8 @@ def _reachable(machine: AnyMachine) -> set[Enum]:
 
 
 def test_all_machines_are_found() -> None:
-    assert sorted(machine.name for machine in ALL_MACHINES) == ["hard_stop", "inflight", "intent", "post", "session"]
+    names = sorted(machine.name for machine in ALL_MACHINES)
+    assert names == ["hard_stop", "inflight", "intent", "post", "session", "settlement"]
 
 
 @pytest.mark.parametrize("machine", ALL_MACHINES, ids=lambda machine: machine.name)
