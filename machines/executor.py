@@ -42,7 +42,7 @@ from machines.intent import (
     ending_of,
 )
 from machines.nonce import Drift, NonceManager
-from machines.post import PostEvent, PostRequest, PostRequestManager, PostState
+from machines.post import PostEvent, PostRequest, PostRequestManager
 from machines.rate_limit import AddressBudget, MessageRate
 from machines.register import IntentRegister
 from machines.reply import Accepted, GatewayError, PostReply, Refused
@@ -610,8 +610,7 @@ class ExecutorCore:
     def _on_recovered(self, event: ev.Recovered) -> None:
         """Take over what an earlier run left: quarantine it again, and settle it before READY (rules 3, 15)."""
         for post in event.posts:
-            if post.state is PostState.SENT:
-                self.posts.recover(post, self._now)
+            self.posts.recover(post, self._now)
             self.moved_posts.append(post)
             for item in post.items:
                 self._take_up(item)

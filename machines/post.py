@@ -298,15 +298,19 @@ class PostRequestManager:
         return post
 
     def recover(self, post: PostRequest, now: int) -> None:
-        """Take up an unanswered post of an earlier run, in the state in which it was sent: it is disconnected now.
+        """Take up a post of an earlier run.
 
-        It is quarantined again (settlement.md, rule 15).
+        One that is still called sent is disconnected now, and quarantined again (settlement.md, rule 15); of any other
+        the venue has nothing left, and it holds no slot.
 
         Raises:
             IllegalEvent: More posts are unanswered than this run's limit allows; it must not be below the earlier's.
         """
+        if post.state is not PostState.SENT:
+            post.slots_taken = post.slots_returned = post.completions = 1
+            return
         self.inflight.acquire()
-        post.slots_taken += 1
+        post.slots_taken = 1
         self._open[post.post_id] = post
         self.end(post, _E.DISCONNECT, now)
 
