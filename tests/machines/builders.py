@@ -139,18 +139,25 @@ def post_request(post_id: int = 1, nonce: int = NOW, **changes: Any) -> PostRequ
     return post
 
 
-def unanswered(
-    post_id: int, *requests: Request, first_seq: int = 1, expires_ms: int | None = None, fence_of: int | None = None
-) -> PostRequest:
-    """A post that an earlier run left unanswered, with its items, as the journal hands it over."""
+def earlier(*requests: Request, first_seq: int = 1, **changes: Any) -> tuple[Intent, ...]:
+    """Intents that an earlier run left without an outcome, but for `changes`, as the journal hands them over."""
     register = IntentRegister(RUN_ID - 1, first_seq - 1)
     items = []
     for request in requests:
         item = register.build(request)
         register.accept(item)
-        item.state, item.attempts = IntentState.UNKNOWN, (post_id,)
+        for name, value in changes.items():
+            setattr(item, name, value)
         items.append(item)
-    post = post_request(post_id, NOW - 100 + post_id, state=PostState.SENT, items=tuple(items), expires_ms=expires_ms)
+    return tuple(items)
+
+
+def unanswered(
+    post_id: int, *requests: Request, first_seq: int = 1, expires_ms: int | None = None, fence_of: int | None = None
+) -> PostRequest:
+    """A post that an earlier run left unanswered, with its items, as the journal hands it over."""
+    items = earlier(*requests, first_seq=first_seq, state=IntentState.UNKNOWN, attempts=(post_id,))
+    post = post_request(post_id, NOW - 100 + post_id, state=PostState.SENT, items=items, expires_ms=expires_ms)
     post.kind, post.priority = (items[0].kind, items[0].priority) if items else (ActionKind.NOOP, None)
     post.fence_of, post.signed_nonce = fence_of, post.nonce
     return post
@@ -344,9 +351,15 @@ class Desk:
             effects = self.look_up(None, LOOK_UP_EVERY_MS if number else 0)
         return effects
 
-    def recover(self, *posts: PostRequest, never_sent: tuple[Intent, ...] = (), same_key: bool = True) -> None:
+    def recover(
+        self,
+        *posts: PostRequest,
+        never_sent: tuple[Intent, ...] = (),
+        lost_cancels: tuple[Intent, ...] = (),
+        same_key: bool = True,
+    ) -> list[ev.Effect]:
         """Hand over what an earlier run left; comes before the first connection."""
-        self.handle(ev.Recovered(posts, never_sent, same_key))
+        return self.handle(ev.Recovered(posts, never_sent, same_key, lost_cancels))
 
     # ------------------------------------------------------------------------------------------------- what is seen
 
