@@ -51,7 +51,7 @@ from machines.settings import CoreSettings
 from machines.settlement import Attempt, contradict, outcome_of
 from machines.settler import Finding, Settler
 from machines.snapshot import Snapshot
-from machines.verdict import Answered, NeverRan, Unclear, fence_won, nonce_spent, verdict_on
+from machines.verdict import Answered, NeverRan, Unclear, fence_won, nonce_spent, told_by, verdict_on
 
 BACK_OFF_MS: Final = 1_000
 """How long nothing is sent after the venue's gate answered with an error."""
@@ -456,8 +456,8 @@ class ExecutorCore:
         again = []
         for item in post.items:
             if item.state is not IntentState.POSTED:
-                continue
-            if item.priority is Priority.NEW_ORDER or item.cancel_wanted:
+                self._compare(item, Rejected(reason), "the post's reply")
+            elif item.priority is Priority.NEW_ORDER or item.cancel_wanted:
                 self._end_intent(item, IntentEvent.ABANDON, NotExecuted(f"refused by the venue's gate: {reason}"))
             else:
                 again.append(item)
@@ -551,8 +551,8 @@ class ExecutorCore:
             self._fence_proves(post, reply)
         elif attempt is not None:
             self._apply(self.settler.replied_late(attempt, verdict, nonce_spent(reply), self._now))
-        elif isinstance(verdict, Answered):
-            for item, result in zip(post.items, verdict.results, strict=True):
+        else:
+            for item, result in zip(post.items, told_by(verdict, len(post.items)), strict=False):
                 self._compare(item, result, "the post's late reply", post_id)
 
     def _on_looked_up(self, event: ev.LookedUp) -> None:

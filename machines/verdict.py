@@ -70,6 +70,13 @@ def _on_results(results: tuple[ItemResult, ...], kind: ActionKind, items: int) -
     return Answered(results)
 
 
+def told_by(verdict: Verdict, items: int) -> tuple[ItemResult, ...]:
+    """What a verdict says of each item, to be compared with what is known; empty if it says nothing."""
+    if isinstance(verdict, Answered):
+        return verdict.results
+    return (Rejected(verdict.reason),) * items if isinstance(verdict, NeverRan) else ()
+
+
 def fence_won(reply: PostReply) -> bool:
     """Whether `reply` to a fence says that it ran; a noop has no items, so that statuses are not its answer."""
     return reply == Accepted(())
