@@ -175,11 +175,13 @@ class Recovered:
         posts: Unanswered or unsettled posts with their open items, oldest first.
         never_sent: Intents that no post ever carried; they end, because a stale order is not sent by itself.
         same_key: Whether this run signs with the key that signed them; else fences prove nothing (rule 3).
+        lost_cancels: Cancels that were sent and have no outcome; they may have run, and are sent again (rule 19).
     """
 
     posts: tuple[PostRequest, ...]
     never_sent: tuple[Intent, ...]
     same_key: bool
+    lost_cancels: tuple[Intent, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

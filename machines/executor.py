@@ -620,6 +620,10 @@ class ExecutorCore:
         for item in event.never_sent:
             self._take_up(item)
             self._end_intent(item, IntentEvent.DROP, NotExecuted("never sent before the restart"))
+        for item in event.lost_cancels:
+            self._take_up(item)
+        if event.lost_cancels:
+            self.scheduler.requeue(event.lost_cancels)
 
     def _take_up(self, item: Intent) -> None:
         self.intents.accept(item)
