@@ -113,6 +113,7 @@ class ExecutorCore:
         self.moved_posts: list[PostRequest] = []
         self._clock = clock
         self._now = 0
+        self._venue_ahead_ms: int | None = None
         self._rate = MessageRate(self.settings.messages_per_minute)
         self._waiting: dict[int, list[Intent]] = {}
         self._key_post: PostRequest | None = None
@@ -322,13 +323,20 @@ class ExecutorCore:
             self._halt(str(error))
             return
         now, life = self._server_time(), self.settings.expires_after_ms
-        expires = now + life if life is not None and kind in _EXPIRING else None
+        expires = (self._venue_time() or now) + life if life is not None and kind in _EXPIRING else None
         post = self.posts.prepare(kind, priority, items, nonce, now, expires_ms=expires)
         self.moved_posts.append(post)
         self._effects.append(ev.Transmit(post))
 
     def _server_time(self) -> int:
         return self.nonces.approx_server_time_ms()
+
+    def _venue_time(self) -> int | None:
+        """The venue's time by its last word and the monotonic clock, unix ms; None before it was ever heard.
+
+        Whether an expiry has passed must not depend on the local unix clock, which can be stepped (rule 11).
+        """
+        return None if self._venue_ahead_ms is None else self._now + self._venue_ahead_ms
 
     def _register(self, event: ev.PostWritten | ev.SendBroken) -> PostRequest:
         post = self.posts.sent(event.post_id, event.signed_nonce, event.epoch, self._now)
@@ -474,7 +482,7 @@ class ExecutorCore:
             self._post_ended(post)
             self._lose(post, f"no reply within {self.settings.post_timeout_ms} ms")
         self.moved_posts.extend(self.posts.expire_quarantine(self._now))
-        for attempt in self.settler.time_passed(self._now, self._server_time()):
+        for attempt in self.settler.time_passed(self._now, self._venue_time()):
             self._effects.append(ev.SettlementOverdue(tuple(attempt.open.values())))
         for question in self.settler.questions(self._now):
             self._effects.append(ev.LookUp(question.post_id, question.seq, question.key))
@@ -653,6 +661,7 @@ class ExecutorCore:
 
     def _on_server_time(self, event: ev.ServerTimeLearned) -> None:
         drift = self.nonces.sync(event.server_time_ms)
+        self._venue_ahead_ms = event.server_time_ms - self._now
         if drift is not Drift.OK:
             self._effects.append(ev.DriftSeen(drift, self.nonces.offset_ms))
         if drift is Drift.ERROR:

@@ -199,8 +199,11 @@ class Settler:
         self._close(attempt)
         return found
 
-    def time_passed(self, now: int, server_time_ms: int) -> list[Attempt]:
-        """Notice what only time brings: expiries (rule 11), and attempts that are overdue, which are returned."""
+    def time_passed(self, now: int, venue_time_ms: int | None) -> list[Attempt]:
+        """Notice what only time brings: expiries (rule 11), and attempts that are overdue, which are returned.
+
+        While the venue's time is not known, nothing has expired.
+        """
         overdue = []
         for attempt in self.attempts.values():
             expires = attempt.post.expires_ms
@@ -208,7 +211,8 @@ class Settler:
                 not attempt.fenceable
                 and attempt.state is SettlementState.UNKNOWN
                 and expires is not None
-                and server_time_ms > expires + EXPIRY_MARGIN_MS
+                and venue_time_ms is not None
+                and venue_time_ms > expires + EXPIRY_MARGIN_MS
             ):
                 self.spend(attempt, now)
             if not attempt.overdue and now - attempt.opened_ms >= self.alarm_ms:
