@@ -1,0 +1,253 @@
+"""Between the core and the journal: steps as records, and records as what a restart takes up.
+
+Nothing is decided here. What the core did in a step becomes one `Step` with the rows that it changed; what the journal
+kept of an earlier run becomes one `Recovered` event (settlement.md, rules 1, 3 and 15).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from enum import Enum
+from typing import Any, Final
+
+from adapters.journal import Changes, IntentRow, Journal, Move, OpenPost, PostRow, Recovered, Step
+from machines import events as ev
+from machines.clock import Clock
+from machines.executor import ExecutorCore
+from machines.hard_stop import HARD_STOP
+from machines.intent import INTENT, ActionKind, Cancel, Intent, IntentState, Modify, Order, Priority, Request, Trigger
+from machines.post import POST, PostRequest, PostState
+from machines.session import SESSION
+from machines.settlement import SETTLEMENT, Attempt
+
+_MACHINES: Final = (INTENT, POST, SETTLEMENT, SESSION, HARD_STOP)
+
+
+class Recorder:
+    """Records the steps of one core.
+
+    Attributes:
+        journal: Where they go.
+    """
+
+    def __init__(self, core: ExecutorCore, journal: Journal, clock: Clock) -> None:
+        """Record the steps of `core`."""
+        self.journal = journal
+        self._core = core
+        self._clock = clock
+        self._moves: list[Move] = []
+        self._handed: int | None = None
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Note the transitions of the step inside."""
+        self._moves = []
+        for machine in _MACHINES:
+            machine.observers.append(self._note)
+        try:
+            yield
+        finally:
+            for machine in _MACHINES:
+                machine.observers.remove(self._note)
+
+    def record(self, event: ev.Event, effects: Sequence[ev.Effect]) -> None:
+        """Write the step that `event` caused, before any of its effects.
+
+        Raises:
+            JournalError: It is not recorded, and nothing more will be.
+        """
+        core = self._core
+        seq = self.journal.append(
+            Step(
+                unix_ms=self._clock.now_ms(),
+                monotonic_ms=self._clock.monotonic_ms(),
+                event=type(event).__name__,
+                facts=_fields(event),
+                moves=tuple(self._moves),
+                effects=tuple(_plain(effect) for effect in effects),
+                cause=self._handed if isinstance(event, ev.PostWritten | ev.SendRefused | ev.SendBroken) else None,
+            ),
+            Changes(
+                tuple(intent_row(intent) for intent in dict.fromkeys(core.intents.moved)),
+                tuple(post_row(post, core.settler.attempts.get(post.post_id)) for post in self._posts()),
+            ),
+        )
+        if core.posts.in_hand is not None:
+            self._handed = seq
+
+    def _posts(self) -> Iterator[PostRequest]:
+        """The posts that the step changed, by themselves or through their settlement."""
+        return iter(dict.fromkeys([*self._core.moved_posts, *(attempt.post for attempt in self._core.settler.moved)]))
+
+    def _note(self, obj: Any, event: Enum, source: Enum, target: Enum) -> None:
+        machine = _MACHINE_OF[type(event)]
+        self._moves.append(Move(machine, _key(obj), event.value, source.value, target.value))
+
+
+_MACHINE_OF: Final = {machine.events: machine.name for machine in _MACHINES}
+
+
+def _key(obj: Any) -> int:
+    match obj:
+        case Intent(seq=seq):
+            return seq
+        case PostRequest(post_id=post_id):
+            return post_id
+        case Attempt(post=post):
+            return post.post_id
+    return 0
+
+
+def intent_row(intent: Intent) -> IntentRow:
+    """How an intent stands."""
+    return IntentRow(
+        seq=intent.seq,
+        cloid=intent.cloid,
+        market=intent.market,
+        priority=intent.priority.value,
+        kind=intent.kind.value,
+        request=_fields(intent.request),
+        state=intent.state.value,
+        attempts=intent.attempts,
+        outcome=None if intent.outcome is None else _plain(intent.outcome),
+    )
+
+
+def post_row(post: PostRequest, attempt: Attempt | None) -> PostRow:
+    """How a post stands."""
+    return PostRow(
+        post_id=post.post_id,
+        nonce=post.nonce,
+        kind=post.kind.value,
+        priority=None if post.priority is None else post.priority.value,
+        items=tuple(item.seq for item in post.items),
+        fence_of=post.fence_of,
+        epoch=post.epoch,
+        prepared_unix_ms=post.server_time_ms,
+        expires_after=post.expires_ms,
+        state=post.state.value,
+        settlement=None if attempt is None else attempt.state.value,
+        answered=post.answered,
+        quarantine_over=post.quarantine_over,
+    )
+
+
+def restored(recovered: Recovered, signer: str) -> ev.Recovered:
+    """What an earlier run left, as the event that hands it to a new core.
+
+    An order is with the last post that carried it, whether the frame left or not (rule 1): the fate of that one is
+    unknown, while earlier ones were proven dead (rule 20). A cancel that was ever sent may have run; it is sent again
+    (rule 19). All others were never sent, or are dead, and are handed over to be ended: a stale order is not sent by
+    itself.
+    """
+    rows = {row.seq: row for row in recovered.intents}
+    carried = {entry.row.post_id: _carried(entry.row, rows) for entry in recovered.posts}
+    posts = tuple(_post(entry, carried[entry.row.post_id]) for entry in recovered.posts)
+    sent = {seq for seqs in carried.values() for seq in seqs}
+    lost_cancels, never_sent = [], []
+    for seq, row in rows.items():
+        if row.priority == Priority.CANCEL.value and (row.attempts or seq in sent):
+            lost_cancels.append(_intent(row, IntentState.QUEUED, lost=True))
+        elif seq not in sent:
+            never_sent.append(_intent(row, IntentState.QUEUED))
+    same_key = all(entry.signer == signer for entry in recovered.posts)
+    return ev.Recovered(posts, tuple(never_sent), same_key, tuple(lost_cancels))
+
+
+def _carried(post: PostRow, rows: dict[int, IntentRow]) -> dict[int, IntentRow]:
+    """The items of a post whose fate depends on it: it was in hand, or it is the last that carried them."""
+    in_hand = post.state == PostState.QUEUED.value
+    held = (IntentState.POSTED.value, IntentState.UNKNOWN.value)
+    items = {seq: rows[seq] for seq in post.items if seq in rows}
+    return {
+        seq: row
+        for seq, row in items.items()
+        if in_hand or (row.state in held and row.attempts[-1] == post.post_id)
+    }
+
+
+def _post(entry: OpenPost, carried: dict[int, IntentRow]) -> PostRequest:
+    row = entry.row
+    items = tuple(
+        _intent(item, IntentState.UNKNOWN, post_id=row.post_id)
+        for item in carried.values()
+        if item.priority != Priority.CANCEL.value
+    )
+    return PostRequest(
+        row.post_id,
+        row.nonce,
+        ActionKind(row.kind),
+        None if row.priority is None else Priority(row.priority),
+        items,
+        previous_nonce=0,
+        server_time_ms=row.prepared_unix_ms,
+        # Unanswered and not yet forgotten by the venue: its slot has to be quarantined again.
+        state=PostState.DISCONNECTED if row.answered or row.quarantine_over else PostState.SENT,
+        signed_nonce=row.nonce,
+        expires_ms=row.expires_after,
+        fence_of=row.fence_of,
+        answered=row.answered,
+        quarantine_over=row.quarantine_over,
+    )
+
+
+def _intent(row: IntentRow, state: IntentState, *, post_id: int | None = None, lost: bool = False) -> Intent:
+    kind = ActionKind(row.kind)
+    request = _request(kind, row.request)
+    attempts = row.attempts if post_id is None or post_id in row.attempts else (*row.attempts, post_id)
+    alo = isinstance(request, Order) and request.tif == "Alo" and request.trigger is None
+    return Intent(
+        row.seq,
+        request,
+        row.cloid,
+        Priority(row.priority),
+        kind,
+        alo,
+        state=state,
+        attempts=attempts,
+        lost=lost,
+    )
+
+
+def _request(kind: ActionKind, facts: dict[str, Any]) -> Request:
+    """The request of an intent's row."""
+    if kind is ActionKind.ORDER:
+        return _order(facts)
+    if kind is ActionKind.MODIFY:
+        return Modify(**{**facts, "order": _order(facts["order"])})
+    return Cancel(**facts)
+
+
+def _order(facts: dict[str, Any]) -> Order:
+    trigger = facts["trigger"]
+    made = None if trigger is None else Trigger(**_without_type(trigger))
+    return Order(**{**_without_type(facts), "trigger": made})
+
+
+def _without_type(facts: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if name != "type"}
+
+
+def _fields(obj: Any) -> dict[str, Any]:
+    """The fields of a dataclass as plain values."""
+    return {field.name: _plain(getattr(obj, field.name)) for field in dataclasses.fields(obj)}
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON can hold it: objects by their number, dataclasses with their type, enums by their value."""
+    match value:
+        case Intent(seq=seq):
+            return {"intent": seq}
+        case PostRequest(post_id=post_id):
+            return {"post": post_id}
+        case Enum():
+            return value.value
+        case tuple() | list():
+            return [_plain(item) for item in value]
+        case str() | int() | None:
+            return value
+    if dataclasses.is_dataclass(value):
+        return {"type": type(value).__name__, **_fields(value)}
+    return str(value)
