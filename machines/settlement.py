@@ -116,11 +116,6 @@ class Attempt:
     ran: bool = False
 
     @property
-    def closed(self) -> bool:
-        """Whether it is settled."""
-        return self.state in SETTLEMENT.final
-
-    @property
     def wants_fence(self) -> bool:
         """Whether a fence is to be sent."""
         return self.state is SettlementState.UNKNOWN and self.fenceable

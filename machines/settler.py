@@ -178,11 +178,10 @@ class Settler:
     # ---------------------------------------------------------------------------------------------- other evidence
 
     def item_ended(self, seq: int) -> None:
-        """The order stream told the fate of an item."""
-        attempt = self._of_item.get(seq)
-        if attempt is not None:
-            self._item_known(attempt, seq)
-            self._close_if_done(attempt, ran=True)
+        """The order stream told the fate of an unknown item."""
+        attempt = self._of_item[seq]
+        self._item_known(attempt, seq)
+        self._close_if_done(attempt, ran=True)
 
     def replied_late(self, attempt: Attempt, verdict: Verdict, spent: bool, now: int) -> list[Finding]:
         """The attempt's own reply came after all (rule 10)."""
