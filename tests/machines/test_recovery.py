@@ -10,7 +10,6 @@ from machines import events as ev
 from machines.errors import IllegalEvent
 from machines.intent import (
     Admission,
-    Cancel,
     Canceled,
     Filled,
     IntentState,
@@ -183,32 +182,6 @@ def test_x2_recovered_modify_is_looked_up_by_its_new_cloid() -> None:
     desk = _restarted(post)
     desk.answer(desk.fence(), DUPLICATE)
     assert [asked.key for asked in desk.look_ups()] == [cloid(2)]
-
-
-@pytest.mark.parametrize(
-    ("found", "outcome"),
-    [
-        (record("canceled"), Canceled()),
-        (record("filled", traded="1"), Rejected("the order was not canceled, its status is filled")),
-    ],
-)
-@pytest.mark.parametrize("request_", [cancel(1), Cancel(market="BTC", oid=11)], ids=["cloid", "oid"])
-def test_x2_recovered_cancel_is_settled_by_the_record_of_its_order(
-    request_: Cancel, found: OrderRecord, outcome: object
-) -> None:
-    post = unanswered(7, request_)
-    desk = _restarted(post)
-    desk.answer(desk.fence(), DUPLICATE)
-    desk.look_up(found)
-    assert desk.outcome(only(post)) == outcome
-
-
-def test_x2_recovered_cancel_that_never_ran_is_not_sent_again() -> None:
-    post = unanswered(7, cancel(1))
-    desk = _restarted(post)
-    desk.reply(desk.fence())
-    assert desk.outcome(only(post)) == FENCE_WON
-    assert desk.tick() is None
 
 
 def test_x7_order_stream_settles_a_recovered_order() -> None:

@@ -243,11 +243,33 @@ def test_x2_rule_11_without_its_key_a_post_is_not_fenced_but_outlived_with_a_mar
 
 def test_x2_rule_11_it_is_the_venues_clock_that_counts() -> None:
     desk, post = _with_another_key(order())
-    desk.clock.step_unix(60_000)
-    desk.handle(ev.ServerTimeLearned(NOW))
-    assert desk.look_ups(EXPIRY_MARGIN_MS) == []
+    desk.handle(ev.ServerTimeLearned(NOW - 60_000))
+    assert desk.look_ups(60_000 + EXPIRY_MARGIN_MS) == []
     assert known(desk, post) is SettlementState.UNKNOWN
     assert len(desk.look_ups(1_001)) == 1
+
+
+def test_x2_rule_11_step_of_the_local_unix_clock_lets_nothing_expire() -> None:
+    desk, post = _with_another_key(order())
+    desk.clock.step_unix(3_600_000)
+    assert desk.look_ups(1_000 + EXPIRY_MARGIN_MS) == []
+    assert known(desk, post) is SettlementState.UNKNOWN
+    assert len(desk.look_ups(1)) == 1
+
+
+def test_x2_rule_11_nothing_expires_before_the_venues_time_was_heard() -> None:
+    desk = Desk(ready=False, last_post_id=7, last_seq=1)
+    desk.recover(unanswered(7, order(), expires_ms=NOW + 1_000), same_key=False)
+    desk.connect()
+    assert desk.look_ups(3_600_000) == []
+    desk.handle(ev.ServerTimeLearned(NOW + 12_000))
+    assert len(desk.look_ups()) == 1
+
+
+def test_x2_rule_11_expiry_is_set_by_the_venues_time_whatever_the_local_unix_clock_does() -> None:
+    desk = Desk()
+    desk.clock.step_unix(3_600_000)
+    assert desk.post(order()).expires_ms == NOW + 6_000
 
 
 def test_x2_rule_11_post_without_expiry_is_never_declared_dead_by_time() -> None:
