@@ -138,9 +138,13 @@ def _nonces_unique_and_increasing(now: Snapshot) -> str | None:
 
 
 def _fence_spends_the_attempts_nonce(now: Snapshot) -> str | None:
+    post = now.in_hand
+    if post is None or post.fence_of is None:
+        return None
+    if post.items or post.expires_ms is not None:
+        return f"fence {post.post_id} carries {len(post.items)} items and expires at {post.expires_ms}"
     for attempt in now.attempts:
-        post = now.in_hand
-        if post is not None and post.fence_of == attempt.post.post_id and post.nonce != attempt.post.nonce:
+        if post.fence_of == attempt.post.post_id and post.nonce != attempt.post.nonce:
             return f"fence {post.post_id} has nonce {post.nonce}, its attempt {attempt.post.nonce}"
     return None
 
@@ -241,11 +245,12 @@ def _every_accepted_intent_has_one_outcome(now: Snapshot) -> str | None:
 
 def _unknown_never_reported_as_rejected(now: Snapshot) -> str | None:
     for post in now.posts:
-        if not post.ambiguous or post.priority is Priority.CANCEL:
-            continue
-        for item in post.items:
-            if item.attempts[-1] == post.post_id and item.state in _DENIED and item.settled_by is None:
+        for item in post.items if post.ambiguous else ():
+            if item.attempts[-1] == post.post_id and item.state in INTENT.final and item.settled_by is None:
                 return f"intent {item.seq} is {item.state.value} after its post {post.post_id} ended unknown, unproven"
+    for item in now.intents:
+        if item.lost and item.state in _DENIED and item.settled_by is None:
+            return f"cancel {item.seq} is {item.state.value}, unproven, and an earlier attempt of it ended unknown"
     return None
 
 
@@ -261,6 +266,9 @@ def _proven_dead(attempt: Attempt, item: Intent) -> bool:
 
 
 def _no_blind_resend(now: Snapshot) -> str | None:
+    for item in now.intents:
+        if item.cancel_wanted and item.state is IntentState.QUEUED:
+            return f"intent {item.seq} waits to go out again, and its owner asked to cancel it"
     for attempt in now.attempts:
         post = attempt.post
         for item in post.items:
@@ -316,7 +324,7 @@ INVARIANTS: Final = (
     ),
     Invariant(
         "FenceSpendsTheAttemptsNonce",
-        "A fence carries the nonce of the post that it fences.",
+        "A fence carries the nonce of the post that it fences, no item, and no expiry.",
         ("X2",),
         _fence_spends_the_attempts_nonce,
     ),
@@ -365,13 +373,13 @@ INVARIANTS: Final = (
     ),
     Invariant(
         "UnknownNeverReportedAsRejected",
-        "An item whose post ended ambiguous is not called rejected or not executed without proof.",
+        "No item whose post ended ambiguous has an outcome, and no cancel that was ever lost a refusal, without proof.",
         ("X1", "X2"),
         _unknown_never_reported_as_rejected,
     ),
     Invariant(
         "NoBlindResend",
-        "No order is sent again unless its ambiguous attempt is proven never to have run.",
+        "No order is sent again unless its attempt is proven never to have run and its owner still wants it.",
         ("X1", "X2"),
         _no_blind_resend,
     ),

@@ -26,11 +26,11 @@ from machines.intent import (
     Outcome,
     Priority,
     Rejected,
-    Unknown,
 )
 from machines.nonce import WINDOW_FUTURE_MS, WINDOW_PAST_MS
 from machines.post import PostRequest, PostState
 from machines.session import SessionState
+from machines.settlement import Attempt, LookUp, SettlementState
 from machines.snapshot import QueueView, Snapshot
 from spec.invariants import INVARIANTS, Invariant, violations
 
@@ -56,31 +56,73 @@ def _post(post_id: int, state: PostState, *items: Intent) -> PostRequest:
     return post
 
 
+def _waiting_cancel(seq: int) -> Intent:
+    made = _intent(seq, IntentState.WAITING, 3)
+    made.priority, made.kind, made.lost = Priority.CANCEL, ActionKind.CANCEL_BY_CLOID, True
+    return made
+
+
+def _looked_up(absences: int) -> LookUp:
+    return LookUp(due_ms=0, absences=absences)
+
+
+POPULATION = dict.fromkeys(IntentState, 0) | {
+    IntentState.QUEUED: 4,
+    IntentState.POSTED: 1,
+    IntentState.UNKNOWN: 1,
+    IntentState.WAITING: 1,
+    IntentState.FILLED: 1,
+    IntentState.NOT_EXECUTED: 2,
+}
+
+
 def good() -> Snapshot:
-    """One post of each kind: 1 sent, 2 timed out, 3 acked, 4 unsent, 5 in hand; a new order waits behind it."""
+    """One post of each kind, and an attempt of each kind.
+
+    1 is sent, 2 timed out, 3 acked, 4 unsent, 5 in hand, 6 disconnected and settled. Of the intents 1 to 10, number 7
+    waits behind the post in hand, 9 is a cancel that waits for its order, and 10 is a reduce-only order that comes back
+    from post 6, which never ran.
+    """
     sent = _post(1, PostState.SENT, _intent(1, IntentState.POSTED, 1))
-    lost = _post(2, PostState.TIMED_OUT, _intent(2, IntentState.UNKNOWN, 2, Unknown("no reply")))
+    lost = _post(2, PostState.TIMED_OUT, _intent(2, IntentState.UNKNOWN, 2))
     acked = _post(3, PostState.ACKED, _intent(3, IntentState.FILLED, 3, Filled(1, "1", "400")))
     unsent = _post(4, PostState.UNSENT, _intent(4, IntentState.NOT_EXECUTED, None, NotExecuted("not sent")))
     in_hand = _post(5, PostState.QUEUED, _intent(5, IntentState.QUEUED), _intent(6, IntentState.QUEUED))
-    posts = [sent, lost, acked, unsent, in_hand]
+    settled = _post(6, PostState.DISCONNECTED, _intent(8, IntentState.NOT_EXECUTED, 6, NotExecuted("it never ran")))
+    returned = _intent(10, IntentState.QUEUED, 6)
+    settled.items += (returned,)
+    for item in settled.items:
+        item.settled_by = "its fence won"
+    posts = [sent, lost, acked, unsent, in_hand, settled]
+    attempts = [
+        Attempt(lost, 0, state=SettlementState.LOOKING_UP, open={2: lost.items[0]}, look_ups={2: _looked_up(2)}),
+        Attempt(settled, 0, state=SettlementState.NEVER_EXECUTED),
+    ]
+    intents = {item.seq: item for post in posts for item in post.items} | {
+        7: _intent(7, IntentState.QUEUED),
+        9: _waiting_cancel(9),
+    }
     return Snapshot(
         inflight=1,
+        quarantined=2,
         inflight_state=InflightState.NORMAL,
         limit=10,
         high_watermark=8,
         open_posts=1,
+        quarantined_posts=2,
         items_in_flight=1,
         in_hand=in_hand,
         posts=posts,
-        intents=[item for post in posts for item in post.items],
+        intents=[intents[seq] for seq in sorted(intents)],
+        attempts=attempts,
+        unknown_items=1,
+        waiting_cancels=1,
         queues={
-            Priority.CANCEL: QueueView(queued=0, outstanding=0, limit=3, head=None),
+            Priority.CANCEL: QueueView(queued=0, outstanding=1, limit=3, head=None),
             Priority.REDUCE_ONLY: QueueView(queued=0, outstanding=2, limit=3, head=None),
-            NEW_ORDER: QueueView(queued=1, outstanding=4, limit=3, head=7),
+            NEW_ORDER: QueueView(queued=2, outstanding=6, limit=3, head=7),
         },
-        accepted=7,
-        ended=3,
+        population=POPULATION,
         halted=False,
         session=SessionState.READY,
         batch_limit=2,
@@ -96,8 +138,9 @@ def test_invariants_hold_on_a_fresh_core() -> None:
     assert list(violations(ExecutorCore(ManualClock(), run_id=1).snapshot())) == []
 
 
+@pytest.mark.parametrize("quarantined", [0, 1])
 @pytest.mark.parametrize(
-    ("inflight", "state"),
+    ("occupied", "state"),
     [
         (0, InflightState.IDLE),
         (1, InflightState.NORMAL),
@@ -107,19 +150,63 @@ def test_invariants_hold_on_a_fresh_core() -> None:
         (10, InflightState.FULL),
     ],
 )
-def test_band_of_every_count_is_known(inflight: int, state: InflightState) -> None:
-    now = replace(good(), inflight=inflight, open_posts=inflight, inflight_state=state, in_hand=None)
+def test_x3_band_of_every_occupation_is_known(occupied: int, quarantined: int, state: InflightState) -> None:
+    quarantined = min(quarantined, occupied)
+    inflight = occupied - quarantined
+    now = replace(
+        good(),
+        inflight=inflight,
+        open_posts=inflight,
+        quarantined=quarantined,
+        quarantined_posts=quarantined,
+        inflight_state=state,
+        in_hand=None,
+    )
     assert [violation.invariant.id for violation in violations(now)] == ["EveryAcceptedIntentHasOneOutcome"]
     for other in set(InflightState) - {state}:
         wrong = replace(now, inflight_state=other)
         assert "InflightMatchesSent" in {violation.invariant.id for violation in violations(wrong)}
 
 
-def test_noop_in_hand_is_no_batch() -> None:
-    noop = PostRequest(5, NOW + 5, ActionKind.NOOP, None, (), NOW + 4, NOW)
+def _noop_in_hand(**changes: object) -> Snapshot:
+    """The good snapshot, with a noop in hand while items of every queue wait."""
+    noop = PostRequest(9, NOW + 9, ActionKind.NOOP, None, (), NOW + 8, NOW)
+    for name, value in changes.items():
+        setattr(noop, name, value)
+    now = good()
     queues = {priority: QueueView(queued=1, outstanding=1, limit=3, head=1) for priority in Priority}
-    now = replace(good(), in_hand=noop, posts=[noop], intents=[], queues=queues, accepted=7)
-    assert list(violations(now)) == []
+    population = {**POPULATION, IntentState.QUEUED: 3}
+    return replace(now, in_hand=noop, posts=[*now.posts, noop], queues=queues, population=population)
+
+
+def test_noop_in_hand_is_no_batch() -> None:
+    assert list(violations(_noop_in_hand())) == []
+
+
+def test_x2_fence_is_no_link_in_the_chain_of_nonces_and_may_be_old() -> None:
+    fence = _noop_in_hand(fence_of=2, nonce=NOW + 2, previous_nonce=NOW + 50, server_time_ms=NOW + 3 * WINDOW_PAST_MS)
+    assert list(violations(fence)) == []
+
+
+def test_x2_item_is_proven_dead_by_its_own_absence_while_others_of_its_post_are_looked_up() -> None:
+    now = good()
+    (attempt, _), item = now.attempts, now.intents[1]
+    attempt.look_ups[2] = _looked_up(3)
+    item.state, item.settled_by = IntentState.QUEUED, "its nonce is spent and it left no record"
+    population = {**POPULATION, IntentState.UNKNOWN: 0, IntentState.QUEUED: 5}
+    queues = dict(now.queues) | {Priority.REDUCE_ONLY: QueueView(queued=0, outstanding=2, limit=3, head=None)}
+    queues[NEW_ORDER] = QueueView(queued=3, outstanding=6, limit=3, head=7)
+    assert list(violations(replace(now, unknown_items=0, population=population, queues=queues))) == []
+
+
+def test_x2_cancels_go_out_again_without_proof() -> None:
+    now = good()
+    item = now.intents[1]
+    item.priority = now.posts[1].priority = Priority.CANCEL
+    item.state, item.lost = IntentState.QUEUED, True
+    population = {**POPULATION, IntentState.UNKNOWN: 0, IntentState.QUEUED: 5}
+    queues = dict(now.queues) | {NEW_ORDER: QueueView(queued=3, outstanding=6, limit=3, head=7)}
+    assert list(violations(replace(now, unknown_items=0, population=population, queues=queues))) == []
 
 
 # ------------------------------------------------------------------------------------------------ broken by hand
@@ -154,6 +241,12 @@ def _with(**changes: Any) -> Callable[[], Snapshot]:
     return lambda: replace(good(), **changes)
 
 
+def _with_population(**changes: int) -> Callable[[], Snapshot]:
+    """The good snapshot, with other counts of some states."""
+    population = POPULATION | {IntentState[name]: count for name, count in changes.items()}
+    return lambda: replace(good(), population=population)
+
+
 def _with_queues(**changes: QueueView) -> Callable[[], Snapshot]:
     """The good snapshot, with some queues changed."""
 
@@ -171,7 +264,7 @@ def _reduce_only_in_hand(item_number: int = 5) -> Snapshot:
     item.priority = Priority.REDUCE_ONLY
     in_hand = _post(5, PostState.QUEUED, item)
     in_hand.priority = Priority.REDUCE_ONLY
-    return replace(now, in_hand=in_hand, accepted=6)
+    return replace(now, in_hand=in_hand, population={**POPULATION, IntentState.QUEUED: 3})
 
 
 WAITING = QueueView(queued=1, outstanding=1, limit=3, head=1)
@@ -181,7 +274,22 @@ BROKEN = [
     ("InflightNeverAboveLimit", _with(inflight=11), "inflight is 11, the limit 10"),
     ("InflightMatchesSent", _with(inflight=2), "inflight is 2, posts sent and not ended are 1"),
     ("InflightMatchesSent", _with(open_posts=0), "inflight is 1, posts sent and not ended are 0"),
-    ("InflightMatchesSent", _with(inflight_state=InflightState.FULL), "inflight 1 is called full, it is normal"),
+    ("InflightMatchesSent", _with(inflight_state=InflightState.FULL), "1 + 2 slots are called full, not normal"),
+    (
+        "VenueInflightWithinLimit",
+        _with(quarantined=3),
+        "3 slots are quarantined for 2 unanswered posts",
+    ),
+    (
+        "VenueInflightWithinLimit",
+        _with(quarantined_posts=0),
+        "2 slots are quarantined for 0 unanswered posts",
+    ),
+    (
+        "VenueInflightWithinLimit",
+        _with(inflight=9, open_posts=9),
+        "sent and quarantined are 11, the limit 10",
+    ),
     ("ExactlyOneCompletion", _with_post(1, completions=1), "post 1 is sent and ended 1 times"),
     ("ExactlyOneCompletion", _with_post(2, completions=2), "post 2 is timed_out and ended 2 times"),
     ("ExactlyOneCompletion", _with_post(4, completions=0), "post 4 is unsent and ended 0 times"),
@@ -198,6 +306,22 @@ BROKEN = [
     ("NonceInsideWindow", _with_post(5, nonce=NOW - WINDOW_PAST_MS), f"-{WINDOW_PAST_MS} ms from server time"),
     ("NonceInsideWindow", _with_post(5, nonce=1), "post 5 has nonce 1, -1699999999999 ms from server time"),
     ("NonceInsideWindow", _with_post(5, nonce=0, server_time_ms=0), "post 5 has nonce 0, 0 ms from server time"),
+    ("NonceInsideWindow", lambda: _noop_in_hand(fence_of=2, nonce=0), "post 9 has nonce 0"),
+    (
+        "FenceSpendsTheAttemptsNonce",
+        lambda: _noop_in_hand(fence_of=2),
+        f"fence 9 has nonce {NOW + 9}, its attempt {NOW + 2}",
+    ),
+    (
+        "FenceSpendsTheAttemptsNonce",
+        lambda: _noop_in_hand(fence_of=2, nonce=NOW + 2, expires_ms=NOW + 50),
+        f"fence 9 carries 0 items and expires at {NOW + 50}",
+    ),
+    (
+        "FenceSpendsTheAttemptsNonce",
+        lambda: _noop_in_hand(fence_of=2, nonce=NOW + 2, items=(_intent(5, IntentState.QUEUED),)),
+        "fence 9 carries 1 items and expires at None",
+    ),
     ("SignedNonceIsRegisteredNonce", _with_post(1, signed_nonce=None), f"allotted nonce {NOW + 1}, signed was None"),
     ("SignedNonceIsRegisteredNonce", _with_post(3, signed_nonce=5), f"allotted nonce {NOW + 3}, signed was 5"),
     (
@@ -223,7 +347,12 @@ BROKEN = [
         "post 5 carries item 6 while item 5 waits",
     ),
     ("NoNewOrderWhileDegradedOrHalted", _with(halted=True), "post 5 carries new orders while halted"),
-    ("NoNewOrderWhileDegradedOrHalted", _with(inflight=8), "post 5 carries new orders at inflight 8"),
+    ("NoNewOrderWhileDegradedOrHalted", _with(inflight=8), "post 5 carries new orders with 10 slots occupied"),
+    (
+        "NoNewOrderWhileDegradedOrHalted",
+        _with(quarantined=7, quarantined_posts=7),
+        "post 5 carries new orders with 8 slots occupied",
+    ),
     ("OneActionTypePerPost", _with_intent(6, kind=ActionKind.MODIFY), "post 5 of kind order carries other kinds"),
     ("OneActionTypePerPost", _with_intent(6, priority=Priority.CANCEL), "post 5 of kind order carries other kinds"),
     ("OneActionTypePerPost", _with_intent(6, alo=True), "post 5 mixes post-only orders with others"),
@@ -245,31 +374,67 @@ BROKEN = [
     ("QueuesBounded", _with(batch_limit=1), "post 5 carries 2 of at most 1 items"),
     ("EveryAcceptedIntentHasOneOutcome", _with_intent(3, outcomes=2), "intent 3 is filled and has 2 outcomes"),
     ("EveryAcceptedIntentHasOneOutcome", _with_intent(3, outcome=None), "intent 3 is filled and has 1 outcomes"),
-    ("EveryAcceptedIntentHasOneOutcome", _with_intent(2, outcomes=0), "intent 2 is unknown and has 0 outcomes"),
+    ("EveryAcceptedIntentHasOneOutcome", _with_intent(2, outcomes=1), "intent 2 is unknown and has 1 outcomes"),
     (
         "EveryAcceptedIntentHasOneOutcome",
-        _with_intent(1, outcome=Unknown("early")),
+        _with_intent(1, outcome=Rejected("early")),
         "intent 1 is posted and has 0 outcomes",
     ),
     (
         "EveryAcceptedIntentHasOneOutcome",
-        _with(accepted=8),
-        "8 intents were accepted; 1 wait, 2 are in hand, 1 in flight, 3 ended",
+        _with_population(ACCEPTED=1),
+        "1 intents are accepted, and 0 are where these have to be",
     ),
-    ("EveryAcceptedIntentHasOneOutcome", _with(ended=2), "7 intents were accepted"),
-    ("EveryAcceptedIntentHasOneOutcome", _with(in_hand=None), "1 wait, 0 are in hand"),
+    (
+        "EveryAcceptedIntentHasOneOutcome",
+        _with_population(QUEUED=3),
+        "3 intents are queued, and 4 are where these have to be",
+    ),
+    ("EveryAcceptedIntentHasOneOutcome", _with(in_hand=None), "4 intents are queued, and 2 are where these have to be"),
+    ("EveryAcceptedIntentHasOneOutcome", _with(items_in_flight=0), "1 intents are posted, and 0 are"),
+    ("EveryAcceptedIntentHasOneOutcome", _with(unknown_items=2), "1 intents are unknown, and 2 are"),
+    ("EveryAcceptedIntentHasOneOutcome", _with(waiting_cancels=0), "1 intents are waiting, and 0 are"),
     (
         "UnknownNeverReportedAsRejected",
         _with_intent(2, state=IntentState.REJECTED, outcome=Rejected("no reply")),
-        "intent 2 is rejected after its post 2 ended unknown",
+        "intent 2 is rejected after its post 2 ended unknown, unproven",
+    ),
+    (
+        "UnknownNeverReportedAsRejected",
+        _with_intent(8, settled_by=None),
+        "intent 8 is not_executed after its post 6 ended unknown, unproven",
     ),
     (
         "UnknownNeverReportedAsRejected",
         _with_post(3, unclear=True),
-        "intent 3 is filled after its post 3 ended unknown",
+        "intent 3 is filled after its post 3 ended unknown, unproven",
     ),
-    ("NoBlindResend", _with_intent(2, state=IntentState.QUEUED), "intent 2 goes out again though its post 2 ended"),
-    ("NoBlindResend", _with_intent(2, attempts=(2, 5)), "intent 2 goes out again though its post 2 ended unknown"),
+    (
+        "UnknownNeverReportedAsRejected",
+        _with_intent(9, state=IntentState.REJECTED),
+        "cancel 9 is rejected, unproven, and an earlier attempt of it ended unknown",
+    ),
+    (
+        "UnknownNeverReportedAsRejected",
+        _with_intent(9, state=IntentState.NOT_EXECUTED),
+        "cancel 9 is not_executed, unproven, and an earlier attempt of it ended unknown",
+    ),
+    (
+        "NoBlindResend",
+        _with_intent(2, state=IntentState.QUEUED),
+        "intent 2 goes out again while its post 2 is looking_up",
+    ),
+    ("NoBlindResend", _with_intent(2, attempts=(2, 5)), "intent 2 goes out again while its post 2 is looking_up"),
+    (
+        "NoBlindResend",
+        lambda: replace(_with_intent(2, state=IntentState.QUEUED)(), attempts=[]),
+        "intent 2 waits to go out again, its post 2 ended unknown",
+    ),
+    (
+        "NoBlindResend",
+        _with_intent(10, cancel_wanted=True),
+        "intent 10 waits to go out again, and its owner asked to cancel it",
+    ),
 ]
 
 
