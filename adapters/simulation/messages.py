@@ -1,0 +1,64 @@
+"""What travels over the simulated network: posts one way; replies, errors and the order stream the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from machines.intent import ActionKind, Request
+from machines.reply import PostReply
+from machines.settlement import OrderRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A signed post.
+
+    Attributes:
+        post_id: Its id, all that a reply repeats of it (protocol.md §2).
+        signer: Address of the key that signed it.
+        nonce: Its nonce.
+        kind: Its action.
+        requests: The action's items.
+        expires_ms: After this the venue refuses it, unix ms; None for never.
+        run: The run of the executor that wrote it; like the rest not on the wire, the judge alone looks at it.
+        epoch: The connection that it was written to.
+        seqs: The numbers of the intents that its items are.
+    """
+
+    post_id: int
+    signer: str
+    nonce: int
+    kind: ActionKind
+    requests: tuple[Request, ...]
+    expires_ms: int | None
+    run: int
+    epoch: int
+    seqs: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The reply to a post."""
+
+    post_id: int
+    reply: PostReply
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorText:
+    """An error frame; `post_id` is the post that it names, if it names one."""
+
+    message: str
+    post_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """News of an order."""
+
+    cloid: str
+    record: OrderRecord
+
+
+Message: TypeAlias = Reply | ErrorText | Update

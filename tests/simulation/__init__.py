@@ -1,0 +1,1 @@
+"""The simulator: that it passes, that it is deterministic, and that it finds what is wrong."""
