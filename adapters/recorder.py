@@ -86,7 +86,7 @@ class Recorder:
         self._moves.append(Move(machine, _key(obj), event.value, source.value, target.value))
 
 
-_MACHINE_OF: Final = {machine.events: machine.name for machine in _MACHINES}
+_MACHINE_OF: Final[dict[type[Enum], str]] = {machine.events: machine.name for machine in _MACHINES}
 
 
 def _key(obj: Any) -> int:
@@ -162,9 +162,7 @@ def _carried(post: PostRow, rows: dict[int, IntentRow]) -> dict[int, IntentRow]:
     held = (IntentState.POSTED.value, IntentState.UNKNOWN.value)
     items = {seq: rows[seq] for seq in post.items if seq in rows}
     return {
-        seq: row
-        for seq, row in items.items()
-        if in_hand or (row.state in held and row.attempts[-1] == post.post_id)
+        seq: row for seq, row in items.items() if in_hand or (row.state in held and row.attempts[-1] == post.post_id)
     }
 
 

@@ -185,7 +185,6 @@ class Process:
                 self._step(self._inbox.popleft())
         except Died:
             self._end()
-            return
         finally:
             self._busy = False
         self._arm()
@@ -372,6 +371,8 @@ class Process:
 
     def _arm(self) -> None:
         """See to it that the core is woken when it has something to do."""
+        if not self.alive:
+            return
         core, now = self.core, self._world.timeline.clock.monotonic_ms()
         wakes = [] if core.next_wake_ms is None else [core.next_wake_ms]
         if core.session.connected and core.wants_tick:
@@ -390,11 +391,10 @@ class Process:
         core, now = self.core, self._world.timeline.clock.monotonic_ms()
         if core.next_wake_ms is not None and core.next_wake_ms <= now:
             self.drive(ev.TimePassed())
-        if self.alive and core.session.connected and core.wants_tick and self._tick_at <= now:
+        if core.session.connected and core.wants_tick and self._tick_at <= now:
             self._tick_at = now + POLL_MS
             self.drive(ev.Tick())
-        if self.alive:
-            self._arm()
+        self._arm()
 
 
 def _order_of(request: Order | Modify) -> Order:

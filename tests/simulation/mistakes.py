@@ -19,7 +19,7 @@ from adapters.simulation import process
 from adapters.simulation.journal import Disk
 from adapters.simulation.process import Process
 from machines import events as ev
-from machines import executor, settler, verdict
+from machines import settler, verdict
 from machines.batch import BatchScheduler
 from machines.executor import ExecutorCore
 from machines.intent import Intent, IntentEvent, NotExecuted, Priority, Rejected
@@ -67,8 +67,8 @@ def mistake(rule: int, *breaks: str) -> Callable[[Apply], Apply]:
 
 @mistake(1, "OutcomeIsTrue", "NothingDeadRuns")
 def a_post_in_hand_at_the_crash_is_forgotten(patch: Patch) -> None:
-    real = PostRow.open
-    patch.setattr(PostRow, "open", property(lambda row: row.state != "queued" and real.fget(row)))
+    real = vars(PostRow)["open"].fget
+    patch.setattr(PostRow, "open", property(lambda row: row.state != "queued" and real(row)))
 
 
 @mistake(1, "JournalBeforeWrite")
@@ -142,24 +142,20 @@ def a_duplicate_nonce_means_that_the_order_was_processed(patch: Patch) -> None:
 
 @mistake(6, "NothingDeadRuns", "OutcomeIsTrue", "ExecutedOnce")
 def a_nonce_that_is_too_low_means_that_it_never_ran(patch: Patch) -> None:
-    real = executor.fence_won
-
     def fence_won(reply: PostReply) -> bool:
-        return real(reply) or (isinstance(reply, Refused) and "too low" in reply.reason)
+        return verdict.fence_won(reply) or (isinstance(reply, Refused) and "too low" in reply.reason)
 
-    patch.setattr(executor, "fence_won", fence_won)
+    patch.setattr("machines.executor.fence_won", fence_won)
 
 
 @mistake(7, "OutcomeIsTrue", "NoContradiction")
 def an_order_answered_with_a_spent_nonce_was_rejected(patch: Patch) -> None:
-    real = executor.verdict_on
-
     def verdict_on(reply: PostReply, kind: Any, items: int) -> Verdict:
         if isinstance(reply, Refused):
             return Answered((Rejected(reply.reason),) * items)
-        return real(reply, kind, items)
+        return verdict.verdict_on(reply, kind, items)
 
-    patch.setattr(executor, "verdict_on", verdict_on)
+    patch.setattr("machines.executor.verdict_on", verdict_on)
 
 
 @mistake(8, "OutcomeIsTrue", "NothingDeadRuns", "NoContradiction")
