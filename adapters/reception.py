@@ -64,7 +64,8 @@ class Reception:
             case ErrorFrame(message, post_id):
                 self.errors += 1
                 if self.errors <= _LOGGED_EACH:
-                    log.warning("error_frame", message=message[:200], post_id=post_id)
+                    # Behind a brace the venue echoes what we sent, with its signature (protocol.md §2).
+                    log.warning("error_frame", message=message.partition("{")[0][:200], post_id=post_id)
                 self._drive(ev.ErrorReceived(epoch, message, post_id))
             case Malformed(detail):
                 self.malformed += 1

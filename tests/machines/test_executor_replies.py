@@ -392,6 +392,7 @@ def test_b5_while_halted_cancels_and_reduce_only_go_on() -> None:
     effects = desk.handle(ev.StopTripped("operator"))
     assert effects == [ev.Halted("operator"), ev.IntentEnded(new)]
     assert desk.outcome(new) == NotExecuted("halted: operator")
+    assert not desk.core.new_orders_pass
     assert [desk.send().items for _ in range(2)] == [(canceling,), (reducing,)]
     assert desk.waiting(Priority.NEW_ORDER) == 0
 

@@ -90,7 +90,7 @@ def test_b2_tick_itself_moves_no_counter_and_no_item() -> None:
     post = desk.take()
     assert (desk.inflight(), len(desk.core.posts), desk.core.posts.items_in_flight) == (0, 0, 0)
     assert (item.state, item.attempts, post.slots_taken) == (IntentState.QUEUED, (), 0)
-    assert not desk.core.idle
+    assert desk.core.moved_posts == [post]
 
 
 def test_b2_tick_leaves_what_does_not_fit_in_its_queue() -> None:
@@ -103,7 +103,20 @@ def test_b2_tick_leaves_what_does_not_fit_in_its_queue() -> None:
 def test_tick_without_anything_to_send_does_nothing() -> None:
     desk = Desk()
     assert desk.handle(ev.Tick()) == []
-    assert desk.core.idle
+
+
+def test_core_is_idle_when_nothing_waits_is_in_hand_or_in_flight() -> None:
+    desk = Desk()
+    idle = [desk.core.idle]
+    desk.submit(order())
+    idle.append(desk.core.idle)
+    post = desk.take()
+    idle.append(desk.core.idle)
+    desk.written(post)
+    idle.append(desk.core.idle)
+    desk.reply(post, RESTING)
+    idle.append(desk.core.idle)
+    assert idle == [True, False, False, False, True]
 
 
 def test_n2_each_post_takes_the_servers_time_of_its_tick() -> None:
@@ -298,7 +311,7 @@ def test_x1_broken_hand_over_is_ambiguous_and_never_sent_again(make: Callable[[]
     post = desk.take()
     effects = desk.handle(ev.SendBroken(post.post_id, post.nonce, 1, "broken pipe"))
     assert effects == [ev.PostEnded(post), ev.IntentEnded(item)]
-    assert (_state(post), post.ambiguous) == (PostState.DISCONNECTED, True)
+    assert (_state(post), post.ambiguous, post.unclear) == (PostState.DISCONNECTED, True, False)
     assert desk.outcome(item) == Unknown("the hand-over to the socket broke off: broken pipe")
     assert desk.tick() is None
 

@@ -10,8 +10,9 @@ import pytest
 
 from machines import events as ev
 from machines.batch import QueueLimits
+from machines.clock import ManualClock
 from machines.errors import IllegalEvent
-from machines.executor import CoreSettings
+from machines.executor import CoreSettings, ExecutorCore
 from machines.intent import (
     ActionKind,
     Admission,
@@ -401,6 +402,12 @@ def test_a_whole_life_uses_every_event_and_leaves_nothing_behind() -> None:
     assert outcomes[1:] == [NotExecuted, Unknown, NotExecuted]
     assert desk.outcome(desk.intents[1]) == RESTING
     assert (desk.state(), desk.inflight(), desk.core.idle, desk.all_told()) == (SessionState.CLOSED, 0, True, True)
+
+
+def test_core_begins_with_nothing() -> None:
+    core = ExecutorCore(ManualClock(), run_id=1)
+    assert (core.nonces.last, core.accepted, core.ended, core.idle) == (0, 0, 0, True)
+    assert (core.session.state, core.hard_stop.tripped) == (SessionState.DISCONNECTED, False)
 
 
 def test_snapshot_names_what_the_last_step_moved() -> None:

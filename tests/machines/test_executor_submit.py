@@ -79,6 +79,12 @@ def _lost() -> Desk:
     return desk
 
 
+def _tight_and_lost() -> Desk:
+    desk = _tight()
+    desk.handle(ev.ConnectionLost("reset"))
+    return desk
+
+
 def _draining() -> Desk:
     desk = Desk()
     desk.handle(ev.DrainStarted())
@@ -139,6 +145,8 @@ ANSWERS = [
     (_lost, order(), Admission.NOT_READY),
     (_lost, reduce_only(), Admission.QUEUED_DEGRADED),
     (_lost, cancel(), Admission.QUEUED_DEGRADED),
+    (_tight_and_lost, reduce_only(), Admission.QUEUE_FULL),
+    (_tight_and_lost, cancel(), Admission.QUEUE_FULL),
     (_draining, order(), Admission.NOT_READY),
     (_draining, reduce_only(), Admission.NOT_READY),
     (_draining, cancel(), Admission.NOT_READY),

@@ -15,7 +15,7 @@ import pytest
 import machines
 from machines.clock import ManualClock
 from machines.errors import NonceOutsideWindow
-from machines.nonce import DAY_MS, WINDOW_FUTURE_MS, WINDOW_PAST_MS, Drift, NonceManager
+from machines.nonce import WINDOW_FUTURE_MS, WINDOW_PAST_MS, Drift, NonceManager
 from tests.machines.builders import NOW
 
 
@@ -28,13 +28,14 @@ def _manager(last: int = 0) -> tuple[NonceManager, ManualClock]:
 
 
 def test_n1_first_nonce_is_the_servers_time_not_a_counter_from_zero() -> None:
-    nonces, _ = _manager()
+    nonces = NonceManager(ManualClock(NOW))
+    assert nonces.last == 0
     assert nonces.next() == NOW
 
 
 def test_n1_window_is_the_measured_one() -> None:
-    assert WINDOW_FUTURE_MS == DAY_MS - 120_000
-    assert WINDOW_PAST_MS == 2 * DAY_MS - 120_000
+    # One day and two days in ms, each less 120 s (protocol.md §4).
+    assert (WINDOW_FUTURE_MS, WINDOW_PAST_MS) == (86_280_000, 172_680_000)
 
 
 def test_n1_last_nonce_inside_the_window_is_issued() -> None:

@@ -44,6 +44,10 @@ def test_prepared_post_is_in_hand_and_holds_nothing() -> None:
     assert posts.items_in_flight == 0
 
 
+def test_first_id_is_1() -> None:
+    assert _prepare(PostRequestManager(tracker())).post_id == 1
+
+
 def test_ids_count_up_and_each_post_knows_the_nonce_before_its_own() -> None:
     posts = _manager(last_id=7)
     made = [_send(posts, nonce=NOW), _send(posts, nonce=NOW + 5), _send(posts, nonce=NOW + 6)]
@@ -124,7 +128,7 @@ def test_p3_every_ending_gives_the_slot_back(ending: PostEvent) -> None:
     post, other = _send(posts, intent(1)), _send(posts, intent(2), intent(3), nonce=NOW + 1)
     posts.end(post, ending)
     assert (posts.inflight.count, len(posts), posts.items_in_flight) == (1, 1, 2)
-    assert (post.slots_taken, post.slots_returned, post.completions) == (1, 1, 1)
+    assert (post.slots_taken, post.slots_returned, post.completions, post.unclear) == (1, 1, 1, False)
     assert _state(other) is PostState.SENT
 
 

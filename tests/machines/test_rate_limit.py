@@ -45,6 +45,12 @@ def test_shorter_back_off_does_not_cut_a_longer_one() -> None:
     assert [rate.allows(now) for now in (4_999, 5_000)] == [False, True]
 
 
+def test_limit_of_one_is_the_least() -> None:
+    rate = MessageRate(1)
+    rate.record(0)
+    assert not rate.allows(0)
+
+
 @pytest.mark.parametrize("limit", [0, -1])
 def test_limit_below_one_is_refused(limit: int) -> None:
     with pytest.raises(InvalidSetting, match=f"messages a minute must be at least 1, got {limit}"):
