@@ -229,6 +229,7 @@ class Intent:
         cancel_wanted: Whether its owner asked to cancel it; then it is not sent again (settlement.md, rule 19).
         target_was_settled: For a cancel: whether the fate of its order was known when it was sent.
         lost: For a cancel: whether an earlier attempt of it ended ambiguous.
+        of_earlier_run: Whether it was recovered from the journal; then nobody awaits it.
     """
 
     seq: int
@@ -245,6 +246,7 @@ class Intent:
     cancel_wanted: bool = False
     target_was_settled: bool = False
     lost: bool = False
+    of_earlier_run: bool = False
 
     @property
     def market(self) -> str:
