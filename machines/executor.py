@@ -619,7 +619,7 @@ class ExecutorCore:
     # ------------------------------------------------------------------------------------------- intents that end
 
     def _end_intent(
-        self, intent: Intent, event: IntentEvent, outcome: Outcome, *, admitted: bool = True, proof: str = ""
+        self, intent: Intent, event: IntentEvent, outcome: Outcome, *, admitted: bool = True, proof: str | None = None
     ) -> None:
         self.intents.end(intent, event, outcome, proof)
         if admitted:

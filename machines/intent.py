@@ -225,7 +225,7 @@ class Intent:
         outcome: How it ended; None while it has not.
         outcomes: How many times it was given an outcome; evidence for the invariants, never more than 1.
         attempts: Ids of the posts that carried it.
-        settled_by: What proved its fate after its post had ended ambiguous; None if that was not needed.
+        settled_by: What proved its fate, if it was not the reply to its post.
         cancel_wanted: Whether its owner asked to cancel it; then it is not sent again (settlement.md, rule 19).
         target_was_settled: For a cancel: whether the fate of its order was known when it was sent.
         lost: For a cancel: whether an earlier attempt of it ended ambiguous.
@@ -259,14 +259,10 @@ def _carry(intent: Intent, post_id: int) -> None:
     intent.attempts += (post_id,)
 
 
-def _end(intent: Intent, outcome: Outcome) -> None:
+def _end(intent: Intent, outcome: Outcome, proof: str | None) -> None:
     intent.outcome = outcome
     intent.outcomes += 1
-
-
-def _settle(intent: Intent, outcome: Outcome, proof: str) -> None:
     intent.settled_by = proof
-    _end(intent, outcome)
 
 
 def _settle_for_return(intent: Intent, proof: str) -> None:
@@ -293,11 +289,11 @@ INTENT: Final = StateMachine(
         Row(_E.RETURN, _S.POSTED, _S.QUEUED, why="proven never to have run, or a cancel: back to its place"),
         Row(_E.WAIT, _S.POSTED, _S.WAITING, why="a cancel that proves nothing until its order is settled"),
         Row(_E.LOSE, _S.POSTED, _S.UNKNOWN, why="its attempt may or may not have run"),
-        Row(_E.REST, _S.UNKNOWN, _S.RESTING, effect=_settle, why="settled: on the book"),
-        Row(_E.FILL, _S.UNKNOWN, _S.FILLED, effect=_settle, why="settled: traded"),
-        Row(_E.REJECT, _S.UNKNOWN, _S.REJECTED, effect=_settle, why="settled: refused by the venue"),
-        Row(_E.CANCEL, _S.UNKNOWN, _S.CANCELED, effect=_settle, why="settled: canceled"),
-        Row(_E.ABANDON, _S.UNKNOWN, _S.NOT_EXECUTED, effect=_settle, why="settled: it never ran and never can"),
+        Row(_E.REST, _S.UNKNOWN, _S.RESTING, effect=_end, why="settled: on the book"),
+        Row(_E.FILL, _S.UNKNOWN, _S.FILLED, effect=_end, why="settled: traded"),
+        Row(_E.REJECT, _S.UNKNOWN, _S.REJECTED, effect=_end, why="settled: refused by the venue"),
+        Row(_E.CANCEL, _S.UNKNOWN, _S.CANCELED, effect=_end, why="settled: canceled"),
+        Row(_E.ABANDON, _S.UNKNOWN, _S.NOT_EXECUTED, effect=_end, why="settled: it never ran and never can"),
         Row(_E.RETURN, _S.UNKNOWN, _S.QUEUED, effect=_settle_for_return, why="settled: never ran; reduce-only: again"),
         Row(_E.RETURN, _S.WAITING, _S.QUEUED, why="its order rests: again"),
         Row(_E.REJECT, _S.WAITING, _S.REJECTED, effect=_end, why="its order is gone"),

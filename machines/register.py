@@ -127,12 +127,9 @@ class IntentRegister:
         self.population[intent.state] += 1
         self.moved.append(intent)
 
-    def end(self, intent: Intent, event: IntentEvent, outcome: Outcome, proof: str) -> None:
-        """Give an intent its outcome; `proof` says what showed it, where that had to be found out."""
-        if intent.state is IntentState.UNKNOWN:
-            self.move(intent, event, outcome=outcome, proof=proof)
-        else:
-            self.move(intent, event, outcome=outcome)
+    def end(self, intent: Intent, event: IntentEvent, outcome: Outcome, proof: str | None) -> None:
+        """Give an intent its outcome; `proof` says what showed it, where that was not the reply to its post."""
+        self.move(intent, event, outcome=outcome, proof=proof)
         request = intent.request
         if isinstance(request, Cancel):
             return

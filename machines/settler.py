@@ -24,7 +24,7 @@ from machines.settlement import (
 )
 from machines.verdict import NeverRan, Unclear, Verdict
 
-LOOK_UPS_AT_ONCE: Final = 8
+LOOK_UPS_AT_ONCE: Final = 32
 """Questions under way at a time: the venue allows a weight of 1200 a minute over HTTP (protocol.md §3)."""
 
 _E = SettlementEvent
