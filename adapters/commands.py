@@ -228,8 +228,8 @@ class CommandSession:
             "halted": core.hard_stop.reason,
             "inflight": core.inflight.count,
             "queued": {priority.value: core.scheduler.queued(priority) for priority in core.scheduler.outstanding},
-            "accepted": core.accepted,
-            "ended": core.ended,
+            "accepted": core.intents.accepted,
+            "ended": core.intents.ended,
             "invariant_violations": self._executor.driver.monitor.violated,
         }
 

@@ -19,10 +19,10 @@ from msgspec import Meta
 from adapters.hyperliquid.signing import Network, Signer
 from adapters.keys import is_key, key_from_env, key_from_file
 from machines.batch import QueueLimits
-from machines.executor import CoreSettings
 from machines.inflight import HIGH_WATERMARK, VENUE_LIMIT
-from machines.post import TIMEOUT_MS, TIMEOUT_RANGE_MS
+from machines.post import QUARANTINE_MS, TIMEOUT_MS, TIMEOUT_RANGE_MS
 from machines.rate_limit import MESSAGES_PER_MINUTE
+from machines.settings import SETTLEMENT_ALARM_MS, CoreSettings
 
 _ENDPOINTS: Final[dict[Network, tuple[str, str]]] = {
     "mainnet": ("wss://api.hyperliquid.xyz/ws", "https://api.hyperliquid.xyz"),
@@ -86,6 +86,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             default.
         tick_ms: Least time between two posts, ms; 0 sends as fast as posts are answered.
         post_timeout_ms: How long a post may wait for its reply, 3 000 to 5 000 ms.
+        expires_after_ms: How long after it was sent the venue may still take an order, ms; 0 for ever. By default a
+            second longer than its reply is waited for. An order that the venue refuses for its age costs 5 actions of
+            the address budget (protocol.md §3).
+        quarantine_ms: How long an unanswered post is assumed to count at the venue, ms.
+        settlement_alarm_ms: How long the fate of an order may stay unknown before it is an alarm, ms.
         inflight_limit: The most posts in flight; the venue allows 100 an IP address.
         high_watermark: Posts in flight from which new orders wait.
         messages_per_minute: The most messages in any 60 s; the venue allows 2 000 an IP address.
@@ -105,6 +110,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     vault_address: str | None = None
     tick_ms: Annotated[int, Meta(ge=0, le=10_000)] = 100
     post_timeout_ms: Annotated[int, Meta(ge=TIMEOUT_RANGE_MS[0], le=TIMEOUT_RANGE_MS[1])] = TIMEOUT_MS
+    expires_after_ms: Annotated[int, Meta(ge=0)] | None = None
+    quarantine_ms: Annotated[int, Meta(ge=0)] = QUARANTINE_MS
+    settlement_alarm_ms: Positive = SETTLEMENT_ALARM_MS
     inflight_limit: Positive = VENUE_LIMIT
     high_watermark: Positive = HIGH_WATERMARK
     messages_per_minute: Positive = MESSAGES_PER_MINUTE
@@ -137,10 +145,14 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     def core_settings(self) -> CoreSettings:
         """The part that the core wants."""
+        life = self.post_timeout_ms + 1_000 if self.expires_after_ms is None else self.expires_after_ms
         return CoreSettings(
             inflight_limit=self.inflight_limit,
             high_watermark=self.high_watermark,
             post_timeout_ms=self.post_timeout_ms,
+            expires_after_ms=life or None,
+            quarantine_ms=self.quarantine_ms,
+            settlement_alarm_ms=self.settlement_alarm_ms,
             messages_per_minute=self.messages_per_minute,
             rejections_to_halt=self.rejections_to_halt,
             queues=QueueLimits(**msgspec.structs.asdict(self.queues)),

@@ -34,6 +34,7 @@ from machines.executor import ExecutorCore
 from machines.intent import Priority
 from machines.post import PostRequest
 from machines.session import SessionState
+from machines.settlement import Attempt
 from spec.invariants import Violation
 
 POLL_MS: Final = 100
@@ -51,6 +52,9 @@ class Owner(Protocol):
 
     def on_effect(self, effect: ev.Effect) -> None:
         """The core reports something; transmissions are not reported here."""
+
+    def on_settlement(self, attempt: Attempt) -> None:
+        """Something was learnt about an ambiguous post."""
 
     def on_session(self, state: SessionState) -> None:
         """The connection moved to another state."""
@@ -93,6 +97,7 @@ class Driver:
         self._state = core.session.state
         self._tick: asyncio.Handle | None = None
         self._deadline: asyncio.TimerHandle | None = None
+        self._deadline_ms = 0
         self._life: asyncio.TimerHandle | None = None
         self._sent_ms = clock.monotonic_ms() - config.tick_ms
         self._blocked = False
@@ -200,26 +205,36 @@ class Driver:
     # --------------------------------------------------------------------------------------------------- the steps
 
     def _step(self, event: ev.Event) -> None:
-        effects = self.core.handle(event)
-        self._watch()
+        effects = self._handle(event)
         if self._blocked and not isinstance(event, ev.Submit | ev.Tick):
             self._unblock()
         self._perform(effects)
 
+    def _handle(self, event: ev.Event) -> Sequence[ev.Effect]:
+        effects = self.core.handle(event)
+        self._watch()
+        return effects
+
     def _perform(self, effects: Sequence[ev.Effect]) -> None:
+        settlements = self.core.settler.moved
+        for attempt in settlements:
+            if attempt.closed:  # told before the outcomes that follow from it
+                self._owner.on_settlement(attempt)
         for effect in effects:
             if isinstance(effect, ev.Transmit):
                 self._report(self._hand_over(effect.post))
             else:
                 self._owner.on_effect(effect)
+        for attempt in settlements:
+            if not attempt.closed:
+                self._owner.on_settlement(attempt)
         if self.core.session.state is not self._state:
             self._state = self.core.session.state
             self._owner.on_session(self._state)
 
     def _report(self, event: ev.PostWritten | ev.SendRefused | ev.SendBroken) -> None:
         """Tell the core how the hand-over went, before anything else."""
-        effects = self.core.handle(event)
-        self._watch()
+        effects = self._handle(event)
         if isinstance(event, ev.PostWritten):
             self._sent_ms = self._clock.monotonic_ms()
             self._blocked = False
@@ -259,8 +274,11 @@ class Driver:
     def _frame_of(self, post: PostRequest) -> str:
         config = self._config
         action = action_of(post.kind, [item.request for item in post.items], self.markets)
-        signature = self._signer.sign(action, post.nonce, network=config.network, vault_address=config.vault_address)
-        return post_frame(post.post_id, action, post.nonce, signature, vault_address=config.vault_address)
+        vault, expires = config.vault_address, post.expires_ms
+        signature = self._signer.sign(
+            action, post.nonce, network=config.network, vault_address=vault, expires_after=expires
+        )
+        return post_frame(post.post_id, action, post.nonce, signature, vault_address=vault, expires_after=expires)
 
     # -------------------------------------------------------------------------------------------------- the timers
 
@@ -289,10 +307,14 @@ class Driver:
             self._tick = None
 
     def _arm_deadline(self) -> None:
-        deadline = self.core.posts.next_deadline_ms
-        if self._deadline is None and deadline is not None:
-            wait_s = max(0, deadline - self._clock.monotonic_ms()) / 1_000
-            self._deadline = asyncio.get_running_loop().call_later(wait_s, self._on_deadline)
+        wake_ms = self.core.next_wake_ms
+        if wake_ms is None or (self._deadline is not None and self._deadline_ms <= wake_ms):
+            return
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline_ms = wake_ms
+        wait_s = max(0, wake_ms - self._clock.monotonic_ms()) / 1_000
+        self._deadline = asyncio.get_running_loop().call_later(wait_s, self._on_deadline)
 
     def _on_deadline(self) -> None:
         self._deadline = None

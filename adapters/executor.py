@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import aiohttp
 
@@ -27,13 +27,13 @@ from adapters.config import Config
 from adapters.driver import Driver, ExecutorFailed
 from adapters.feed import Feed, Subscription
 from adapters.flatten import flattening_orders
-from adapters.hyperliquid.info import InfoClient, VenueUnreachable
+from adapters.hyperliquid.info import InfoClient, VenueError, VenueUnreachable
 from adapters.hyperliquid.markets import Markets
 from adapters.hyperliquid.records import OrderUpdate, UserFill
 from adapters.hyperliquid.signing import Signer
 from adapters.hyperliquid.wire import subscribe_frame
 from adapters.logs import get_logger
-from adapters.reception import Reception
+from adapters.reception import Reception, record_of
 from adapters.synchroniser import Synchroniser
 from adapters.ticket import Ticket
 from machines import events as ev
@@ -42,8 +42,19 @@ from machines.executor import ExecutorCore
 from machines.intent import Admission, Intent, NotExecuted, Outcome, Request, Unknown
 from machines.post import PostState
 from machines.session import SessionState
+from machines.settlement import Attempt, SettlementState
 
 log = get_logger("executor")
+
+
+SETTLEMENT_STEPS: Final = {
+    SettlementState.UNKNOWN: "to be settled: whether it ran is not known",
+    SettlementState.FENCING: "fence sent, a noop with the same nonce: whichever comes first makes the other impossible",
+    SettlementState.LOOKING_UP: "the nonce is spent: looking up what the venue has on record",
+    SettlementState.EXECUTED: "settled: the action ran",
+    SettlementState.NEVER_EXECUTED: "settled: the action never ran and never can",
+}
+"""What a trader reads of each step of a settlement (`Ticket.history`)."""
 
 
 class KeyNotAccepted(Exception):
@@ -60,6 +71,10 @@ class SessionChanged:
 
 ExecutorEvent: TypeAlias = (
     ev.IntentEnded
+    | ev.IntentUnknown
+    | ev.IntentUnsettled
+    | ev.SettlementOverdue
+    | ev.Contradiction
     | ev.PostEnded
     | ev.StrayReply
     | ev.Halted
@@ -70,6 +85,9 @@ ExecutorEvent: TypeAlias = (
     | UserFill
 )
 """What `Executor.events` yields."""
+
+
+_Alarm: TypeAlias = ev.Halted | ev.DriftSeen | ev.KeyRefused | ev.SettlementOverdue | ev.Contradiction
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +115,7 @@ class _Open:
 
     intent: Intent
     future: asyncio.Future[Outcome]
+    history: list[tuple[int, str]]
 
 
 class Executor:
@@ -133,7 +152,8 @@ class Executor:
         self._faulted = asyncio.Event()
         self._refusal: str | None = None
         self._abandoned: tuple[Intent, ...] = ()
-        self._ended_closing: list[Intent] | None = None
+        self._ended_closing: list[tuple[Intent, Outcome]] | None = None
+        self._asking: set[asyncio.Task[None]] = set()
         self._closing: asyncio.Task[CloseReport] | None = None
         self._session: aiohttp.ClientSession | None = None
         self._synchroniser: Synchroniser | None = None
@@ -272,7 +292,7 @@ class Executor:
         return await asyncio.shield(self._closing)
 
     async def _shut_down(self) -> CloseReport:
-        ended: list[Intent] = []
+        ended: list[tuple[Intent, Outcome]] = []
         self._ended_closing = ended
         try:
             if self.driver.fault is None:
@@ -285,8 +305,8 @@ class Executor:
                 await self._session.close()
             self._feed.close()
         return CloseReport(
-            tuple(intent for intent in ended if isinstance(intent.outcome, NotExecuted)),
-            (*(intent for intent in ended if isinstance(intent.outcome, Unknown)), *self._abandoned),
+            tuple(intent for intent, outcome in ended if isinstance(outcome, NotExecuted)),
+            (*(intent for intent, outcome in ended if isinstance(outcome, Unknown)), *self._abandoned),
         )
 
     async def _drain(self) -> None:
@@ -309,10 +329,27 @@ class Executor:
                 return
             case ev.IntentEnded(intent):
                 self._on_ended(intent)
+            case ev.IntentUnknown(intent, reason):
+                self._note(intent, f"unknown: {reason}")
+            case ev.IntentUnsettled(intent, reason):
+                self._finish(intent, Unknown(reason))
+            case ev.LookUp():
+                self._ask(effect)
+                return
             case ev.PostEnded(post):
                 self.endings[post.state] += 1
             case ev.StrayReply():
                 self.strays += 1
+            case ev.Transmit():
+                return
+            case _:
+                self._alarm(effect)
+        self._feed.publish(effect)
+        if self._ended_closing is not None and self.core.idle:
+            self._idle.set()
+
+    def _alarm(self, effect: _Alarm) -> None:
+        match effect:
             case ev.Halted(reason):
                 log.error("halted", reason=reason)
             case ev.DriftSeen(drift, offset_ms):
@@ -321,11 +358,15 @@ class Executor:
                 log.error("key_refused", signer=self._signer.address, reason=reason)
                 self._refusal = reason
                 self._ready.set()
-            case ev.Transmit():
-                return
-        self._feed.publish(effect)
-        if self._ended_closing is not None and self.core.idle:
-            self._idle.set()
+            case ev.SettlementOverdue(intents):
+                log.error("settlement_overdue", cloids=[intent.cloid for intent in intents])
+            case ev.Contradiction(intent, first, later, source):
+                log.error("contradiction", cloid=intent.cloid, first=str(first), later=str(later), source=source)
+
+    def on_settlement(self, attempt: Attempt) -> None:
+        """Something was learnt about an ambiguous post: its owners may read it."""
+        for item in attempt.post.items:
+            self._note(item, SETTLEMENT_STEPS[attempt.state])
 
     def on_session(self, state: SessionState) -> None:
         """The connection moved to another state: subscribe and synchronise while there is one."""
@@ -367,29 +408,58 @@ class Executor:
         self.driver.markets = markets
 
     def _on_ended(self, intent: Intent) -> None:
-        outcome = intent.outcome
+        if intent.outcome is None:
+            raise ExecutorFailed(f"intent {intent.seq} ended without an outcome")
+        self._note(intent, intent.settled_by or "answered by the venue, or ended here")
+        self._finish(intent, intent.outcome)
+
+    def _finish(self, intent: Intent, outcome: Outcome) -> None:
+        """Tell the owner, once."""
         entry = self._open.pop(intent.seq, None)
-        if outcome is None or entry is None:
-            raise ExecutorFailed(f"intent {intent.seq} ended without an outcome, or twice")
+        if entry is None:
+            raise ExecutorFailed(f"intent {intent.seq} ended twice")
         self.outcomes[type(outcome)] += 1
         entry.future.set_result(outcome)
         if self._ended_closing is not None:
-            self._ended_closing.append(intent)
+            self._ended_closing.append((intent, outcome))
+
+    def _note(self, intent: Intent, what: str) -> None:
+        entry = self._open.get(intent.seq)
+        if entry is not None:
+            entry.history.append((self._clock.now_ms(), what))
+
+    def _ask(self, question: ev.LookUp) -> None:
+        task = self._watched(self._look_up(question), "hip3 look-up")
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+
+    async def _look_up(self, question: ev.LookUp) -> None:
+        """Ask for the account's order, never the API wallet's (protocol.md §7); no answer counts for nothing."""
+        answer: ev.Event = ev.LookUpFailed(question.post_id, question.seq)
+        try:
+            if self._synchroniser is not None:
+                update = await self._synchroniser.info.order_status(self.config.account, question.key)
+                answer = ev.LookedUp(question.post_id, question.seq, None if update is None else record_of(update))
+        except VenueError as error:
+            log.warning("look_up_unanswered", key=question.key, error=str(error))
+        self.driver.drive(answer)
 
     def _ticket(self, admission: Admission, intent: Intent | None) -> Ticket:
         if intent is None:
             return self._refused(admission)
         if admission is Admission.ALREADY_FLATTENING:
-            return Ticket(admission, intent.cloid, self._open[intent.seq].future)
+            running = self._open[intent.seq]
+            return Ticket(admission, intent.cloid, running.future, running.history)
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._open[intent.seq] = _Open(intent, future)
-        return Ticket(admission, intent.cloid, future)
+        history = [(self._clock.now_ms(), admission.value)]
+        self._open[intent.seq] = _Open(intent, future, history)
+        return Ticket(admission, intent.cloid, future, history)
 
     def _refused(self, admission: Admission) -> Ticket:
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         future.set_result(NotExecuted(f"not accepted: {admission.value}"))
         self.refusals[admission] += 1
-        return Ticket(admission, None, future)
+        return Ticket(admission, None, future, [(self._clock.now_ms(), admission.value)])
 
     # -------------------------------------------------------------------------------------------------- the tasks
 
@@ -405,7 +475,7 @@ class Executor:
             self.driver.fail(error)
 
     def _cancel_tasks(self) -> list[asyncio.Task[None]]:
-        tasks = [task for task in (self._connecting, self._synchronising) if task is not None]
+        tasks = [task for task in (self._connecting, self._synchronising, *self._asking) if task is not None]
         for task in tasks:
             task.cancel()
         return tasks

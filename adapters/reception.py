@@ -18,12 +18,12 @@ from adapters.hyperliquid.frames import (
     UserFills,
     parse_frame,
 )
+from adapters.hyperliquid.markets import canonical
 from adapters.hyperliquid.records import OrderUpdate, UserFill
 from adapters.logs import get_logger
 from machines import events as ev
+from machines.settlement import OrderRecord
 
-OPEN_STATUSES: Final = ("open", "triggered")
-"""Order statuses with which an order is still on the book; with any other it has ended (protocol.md §8)."""
 TIDS_KEPT: Final = 20_000
 """Trades remembered to recognise a fill that is seen twice: a snapshot holds at most 2 000."""
 _LOGGED_EACH: Final = 10
@@ -64,7 +64,8 @@ class Reception:
             case ErrorFrame(message, post_id):
                 self.errors += 1
                 if self.errors <= _LOGGED_EACH:
-                    log.warning("error_frame", message=message[:200], post_id=post_id)
+                    # Behind a brace the venue echoes what we sent, with its signature (protocol.md §2).
+                    log.warning("error_frame", message=message.partition("{")[0][:200], post_id=post_id)
                 self._drive(ev.ErrorReceived(epoch, message, post_id))
             case Malformed(detail):
                 self.malformed += 1
@@ -79,8 +80,8 @@ class Reception:
 
     def _on_update(self, update: OrderUpdate) -> None:
         self._publish(update)
-        if update.order.cloid is not None and update.status not in OPEN_STATUSES:
-            self._drive(ev.OrderClosed(update.order.cloid))
+        if update.order.cloid is not None:
+            self._drive(ev.OrderSeen(update.order.cloid, record_of(update)))
 
     def _on_fills(self, is_snapshot: bool, fills: tuple[UserFill, ...]) -> None:
         """Fills are news once. The first snapshot is history; later ones hold what a lost connection missed."""
@@ -94,3 +95,11 @@ class Reception:
                 self._tids.popitem(last=False)
             if not history:
                 self._publish(fill)
+
+
+def record_of(update: OrderUpdate) -> OrderRecord:
+    """What an update, from the stream or from a look-up, says of an order."""
+    order = update.order
+    placed = order.size if order.original_size is None else order.original_size
+    traded = placed if update.status == "filled" else placed - order.size
+    return OrderRecord(order.oid, update.status, canonical(traded))

@@ -52,7 +52,7 @@ class Synchroniser:
     async def run(self) -> None:
         """Synchronise now and every minute, until cancelled."""
         # Orders that rest now and are not open when asked were closed unseen; later ones are the stream's.
-        resting = self._core.resting_cloids()
+        resting = self._core.intents.resting_cloids()
         while True:
             try:
                 await self._time()
@@ -90,4 +90,4 @@ class Synchroniser:
         still_open = {order.cloid for orders in answers for order in orders}
         for cloid in resting:
             if cloid not in still_open:
-                self._drive(ev.OrderClosed(cloid))
+                self._drive(ev.OrderGone(cloid))

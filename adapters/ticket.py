@@ -15,14 +15,22 @@ class Ticket:
         admission: The answer at once (finding B4); unless it is accepted, the outcome is there already (or, for
             ALREADY_FLATTENING, that of the order under way: finding X9).
         cloid: The client order id of the order concerned; None for a cancel by oid, or when refused.
+        history: What happened to the intent, in order: unix ms and a sentence.
     """
 
-    __slots__ = ("_future", "admission", "cloid")
+    __slots__ = ("_future", "admission", "cloid", "history")
 
-    def __init__(self, admission: Admission, cloid: str | None, future: asyncio.Future[Outcome]) -> None:
+    def __init__(
+        self,
+        admission: Admission,
+        cloid: str | None,
+        future: asyncio.Future[Outcome],
+        history: list[tuple[int, str]],
+    ) -> None:
         """Tie an admission to the future of its outcome."""
         self.admission = admission
         self.cloid = cloid
+        self.history = history
         self._future = future
 
     def __await__(self) -> Generator[None, None, Outcome]:

@@ -11,6 +11,7 @@ left) and `WriteBroken` (a part may have left). Compression is off: frames are s
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from typing import Final, Protocol
 
@@ -30,6 +31,9 @@ MAX_FRAME_BYTES: Final = 16 * 1024 * 1024
 """The largest frame taken: a full snapshot of a busy account's fills is a few hundred KiB."""
 MAX_FRAMES_QUEUED: Final = 4_096
 """Frames read ahead of the executor; the socket itself is not read beyond, so memory stays bounded."""
+
+_QUIET: Final = logging.getLogger("hip3.websocket")
+_QUIET.setLevel(logging.WARNING)  # at DEBUG the library logs frames, and signatures with them
 
 
 class TransportError(Exception):
@@ -89,6 +93,7 @@ class Transport:
             try:
                 async with connect(
                     self.url,
+                    logger=_QUIET,
                     proxy=None,  # as the questions over HTTP go
                     compression=None,
                     ping_interval=None,

@@ -12,9 +12,9 @@ from decimal import Decimal
 
 from adapters.executor import ExecutorEvent
 from adapters.hyperliquid.records import OrderUpdate, UserFill
-from adapters.reception import OPEN_STATUSES
 from machines import events as ev
 from machines.intent import Intent
+from machines.settlement import ON_BOOK
 
 
 class Books:
@@ -44,7 +44,7 @@ class Books:
                 self.positions[coin] += size if side == "buy" else -size
                 self.fills[coin] += 1
             case OrderUpdate(order=order, status=status):
-                if status in OPEN_STATUSES:
+                if status in ON_BOOK:
                     self.open_oids.add(order.oid)
                 else:
                     self.open_oids.discard(order.oid)

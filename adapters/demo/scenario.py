@@ -105,21 +105,28 @@ class Scenario:
         self._view.say("   cancels: " + _tally(await self._all(cancels)))
 
     async def _lose_connection(self) -> None:
-        self._view.say("6  Lose the connection mid-flight: the venue takes an order, then hangs up", "scene")
+        self._view.say(
+            "6  Lose the connection mid-flight: the venue takes an order, then hangs up and tells nothing", "scene"
+        )
+        await self._settle(close_after=1.0, drop_update=1.0)
+        self._view.say("7  Once more, but now it hangs up before it takes the order", "scene")
+        await self._settle(close_before=1.0)
+
+    async def _settle(self, **faults: float) -> None:
+        """Send one order into the faults, and show how its fate is found out."""
         order = await self._order("BTC", "buy", "1.01", usd=1_000, tif="Ioc")
-        fills = self._books.fills["BTC"]
-        await self._venue.set_faults(close_after=1.0)
-        outcome = (await self._all([self._executor.submit(order)]))[0]
+        await self._venue.set_faults(**faults)
+        ticket = self._executor.submit(order)
+        await self._until(lambda: self._executor.core.session.state is not SessionState.READY)
         await self._venue.set_faults()
-        self._view.say(f"   {OUTCOME_NAMES[type(outcome)]}: {getattr(outcome, 'reason', '')}")
-        self._view.say("   not called rejected, not sent again: it may have traded")
-        await self._until(lambda: self._executor.core.session.state is SessionState.READY)
-        self._view.say(f"   connected again, epoch {self._executor.core.session.epoch}")
-        await self._until(lambda: self._books.fills["BTC"] > fills)
-        self._view.say("   the venue's fills show that it did trade; the books have it")
+        await self._all([ticket])
+        started = ticket.history[0][0]
+        for unix_ms, what in ticket.history[1:]:
+            self._view.say(f"   after {unix_ms - started:>5} ms  {what}")
+        await self._tell([ticket])
 
     async def _flatten(self) -> None:
-        self._view.say("7  Flatten: close every position, reduce-only, inside the slippage bound", "scene")
+        self._view.say("8  Flatten: close every position, reduce-only, inside the slippage bound", "scene")
         await self._tell(await self._executor.flatten())
         await self._until(lambda: not self._books.held())
 
@@ -156,6 +163,8 @@ def _size(market: Market, usd: int, price: Decimal) -> str:
 def _sentence(outcome: Outcome) -> str:
     name = OUTCOME_NAMES[type(outcome)]
     match outcome:
+        case Filled(size=size, average_price=None):
+            return f"{name} {size}"
         case Filled(size=size, average_price=price):
             return f"{name} {size} at {price}"
         case Resting(oid=oid):

@@ -57,13 +57,11 @@ class VenueProcess:
     async def __aenter__(self) -> Self:
         command = [sys.executable, "-m", "adapters.cli", "venue", "--port", "0", "--json", *self._options]
         self._process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-        output = self._process.stdout
-        line = b"" if output is None else await asyncio.wait_for(output.readline(), _START_S)
         try:
-            started = msgspec.json.decode(line)
-            self.url, self.ws_url = started["url"], started["ws_url"]
-        except (msgspec.DecodeError, KeyError, TypeError):
-            raise VenueFailed(f"the venue did not start: it said {line[:200]!r}") from None
+            await self._read_address(self._process.stdout)
+        except BaseException:
+            await self._stop()
+            raise
         self._session = aiohttp.ClientSession(self.url)
         return self
 
@@ -72,6 +70,18 @@ class VenueProcess:
     ) -> None:
         if self._session is not None:
             await self._session.close()
+        await self._stop()
+
+    async def _read_address(self, output: asyncio.StreamReader | None) -> None:
+        """Learn from the first line where it listens."""
+        line = b"" if output is None else await asyncio.wait_for(output.readline(), _START_S)
+        try:
+            started = msgspec.json.decode(line)
+            self.url, self.ws_url = started["url"], started["ws_url"]
+        except (msgspec.DecodeError, KeyError, TypeError):
+            raise VenueFailed(f"the venue did not start: it said {line[:200]!r}") from None
+
+    async def _stop(self) -> None:
         if self._process is not None:
             with suppress(ProcessLookupError):
                 self._process.terminate()

@@ -99,7 +99,7 @@ def summary(executor: Executor, checks: list[tuple[str, str, bool]]) -> Renderab
     intents = Table("intents by outcome", "", title_justify="left")
     for kind, name in OUTCOME_NAMES.items():
         intents.add_row(name, str(executor.outcomes[kind]))
-    intents.add_row("accepted in all", str(executor.core.accepted), style="bold")
+    intents.add_row("accepted in all", str(executor.core.intents.accepted), style="bold")
     intents.add_row("refused at admission", str(executor.refusals.total()))
     posts = Table("posts by ending", "")
     for state in PostState:

@@ -80,7 +80,7 @@ class Workload:
                 await asyncio.sleep(0.001)
             else:
                 await asyncio.sleep(0.02)
-        await asyncio.wait_for(asyncio.gather(*self.tickets), 60)
+        await asyncio.wait_for(asyncio.gather(*self.tickets), 240)
         await asyncio.wait_for(reading, 10)
 
     async def _read(self, intents: int) -> None:
