@@ -114,6 +114,7 @@ def test_p7_cancels_and_reduce_only_turned_away_at_the_gate_return_to_their_plac
     desk.answer(second, GatewayError("429 Too Many Requests"))
     effects = desk.answer(first, GatewayError(GATE))
     assert effects == [ev.PostEnded(first)]
+    assert desk.core.moved_intents == list(first.items)
     assert (_state(first), first.ambiguous) == (PostState.FAILED, False)
     desk.clock.advance(1_000)
     assert [seqs(desk.send().items) for _ in range(3)] == [[1, 2], [3, 4], [5, 6]]

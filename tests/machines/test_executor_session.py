@@ -271,6 +271,16 @@ def test_d3_after_a_reconnect_waiting_work_flows_again() -> None:
     assert desk.send().priority is Priority.NEW_ORDER
 
 
+def test_new_orders_wait_until_the_new_connection_is_ready() -> None:
+    desk = Desk()
+    waiting = desk.submit(order())
+    desk.handle(ev.ConnectionLost("reset"))
+    desk.connect()
+    assert desk.tick() is None, "the clock of this connection is not synced yet"
+    desk.learn()
+    assert desk.send().items == (waiting,)
+
+
 def test_failed_attempt_to_connect_loses_nothing() -> None:
     desk = Desk()
     desk.handle(ev.ConnectionLost("reset"))

@@ -194,6 +194,13 @@ def test_b3_full_reduce_only_queue_trips_the_hard_stop() -> None:
     assert (desk.halted(), desk.told[3]) == (True, 1)
 
 
+@pytest.mark.parametrize("make", [NEVER_CONNECTED, _cloid_open, _draining])
+def test_reduce_only_order_refused_for_another_reason_does_not_halt(make: Callable[[], Desk]) -> None:
+    desk = make()
+    assert not desk.admit(reduce_only(cloid=cloid(1))).admission.accepted
+    assert not desk.halted()
+
+
 @pytest.mark.parametrize("request_", [cancel(), order()])
 def test_b3_other_full_queues_do_not_halt(request_: Request) -> None:
     desk = _tight()

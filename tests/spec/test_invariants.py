@@ -283,6 +283,11 @@ def test_invariant_reports_what_is_wrong(name: str, broken: Callable[[], Snapsho
     assert str(reported[name]) == f"{name}: {reported[name].detail}"
 
 
+def test_resend_after_an_unknown_ending_is_told_apart_from_a_wrong_report() -> None:
+    resent = list(violations(_with_intent(2, attempts=(2, 5), state=IntentState.POSTED, outcome=None, outcomes=0)()))
+    assert [violation.invariant.id for violation in resent] == ["NoBlindResend"]
+
+
 def test_every_invariant_was_seen_to_report() -> None:
     assert {name for name, _, _ in BROKEN} == {invariant.id for invariant in INVARIANTS}
 
