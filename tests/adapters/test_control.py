@@ -314,7 +314,6 @@ async def test_a_shutdown_tells_the_peers_what_it_brought(path: Path) -> None:
 async def test_a_socket_that_a_killed_executor_left_is_replaced(path: Path) -> None:
     with closing(socket.socket(socket.AF_UNIX)) as dead:
         dead.bind(str(path))
-    assert path.exists()
     async with on_socket(path), client(path) as peer:
         assert (await peer.ask({"op": "status"}))["session"] == "ready"
 
@@ -341,7 +340,12 @@ async def test_any_other_file_is_refused_and_left_alone(path: Path, tmp_path: Pa
 
 
 async def test_a_path_that_can_not_be_used_says_why(tmp_path: Path) -> None:
+    other = tmp_path / "datagrams"
     async with live() as world:
+        with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as datagrams:
+            datagrams.bind(str(other))
+            with pytest.raises(ControlUnusable, match="can't be reached: Protocol wrong type"):
+                await serve_socket(world.executor, other)
         with pytest.raises(ControlUnusable, match="No such file or directory"):
             await serve_socket(world.executor, tmp_path / "missing" / "hip3.sock")
         with pytest.raises(ControlUnusable, match="too long"):

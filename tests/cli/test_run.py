@@ -17,7 +17,7 @@ import typer
 
 from adapters.cli import run
 from adapters.config import Config
-from adapters.executor import Executor
+from adapters.executor import CloseReport, Executor
 from adapters.exit_codes import ExitCode
 from adapters.hyperliquid.signing import Signer
 from adapters.venue.server import Venue
@@ -278,20 +278,39 @@ async def test_a_wrong_command_line(tmp_path: Path) -> None:
             assert any("Usage: " in line for line in process.plain)
 
 
+class BreaksAtWork(Executor):
+    """An executor with a fault soon after its start."""
+
+    def start(self) -> None:
+        super().start()
+        asyncio.get_running_loop().call_later(0.05, self.driver.fail, RuntimeError("for the test"))
+
+
+class BreaksAtTheEnd(Executor):
+    """One that is told to stop, and meets its fault then."""
+
+    def start(self) -> None:
+        super().start()
+        asyncio.get_running_loop().call_later(0.05, signal.raise_signal, signal.SIGTERM)
+
+    async def close(self) -> CloseReport:
+        self.driver.fail(RuntimeError("for the test"))
+        return await super().close()
+
+
+@pytest.mark.parametrize("breaking", [BreaksAtWork, BreaksAtTheEnd])
 def test_a_fault_of_its_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    breaking: type[Executor],
 ) -> None:
     """In this process, because a process of its own offers no way to break it from outside."""
-
-    class Breaking(Executor):
-        def start(self) -> None:
-            super().start()
-            asyncio.get_running_loop().call_later(0.05, self.driver.fail, RuntimeError("for the test"))
 
     port = free_port()
     config = written(tmp_path / "executor.toml", f"ws://127.0.0.1:{port}/ws", f"http://127.0.0.1:{port}")
     monkeypatch.setenv(VARIABLE, KEY)
-    monkeypatch.setattr(run, "Executor", Breaking)
+    monkeypatch.setattr(run, "Executor", breaking)
     monkeypatch.setattr(run, "configure_logs", lambda _: None)
     with pytest.raises(typer.Exit) as caught:
         run.command(config)
