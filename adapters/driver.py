@@ -168,8 +168,7 @@ class Driver:
 
     def on_connecting(self) -> None:
         """An attempt to connect begins."""
-        if not self.core.session.ending:
-            self.drive(ev.ConnectStarted())
+        self.drive(ev.ConnectStarted())
 
     def on_open(self) -> None:
         """The connection is open."""
@@ -185,8 +184,7 @@ class Driver:
         log.warning("connection_lost", reason=reason, retry_ms=retry_ms, url=self.transport.url)
         if self._life is not None:
             self._life.cancel()
-        if self.core.session.state is not SessionState.CLOSED:
-            self.drive(ev.ConnectionLost(reason))
+        self.drive(ev.ConnectionLost(reason))
 
     def _keep_alive(self) -> None:
         """Ask for life often enough that a silent connection is noticed, and the venue keeps it (protocol.md §1)."""

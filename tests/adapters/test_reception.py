@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from adapters.hyperliquid.records import OrderUpdate, UserFill
-from adapters.reception import TIDS_KEPT, Reception
+from adapters.reception import OTHER_CHANNELS, TIDS_KEPT, Reception
 from machines import events as ev
 
 
@@ -96,6 +96,19 @@ def test_nonsense_is_counted_and_logged_ten_times(caplog: pytest.LogCaptureFixtu
         1,
     ]
     assert ears.driven == [ev.ErrorReceived(1, "no", None)] * 25
+
+
+def test_channels_that_a_peer_makes_up_take_no_room(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="hip3")
+    ears = Ears()
+    for number in range(1_000):
+        ears.hear(f"{'x' * 200}", number)
+        ears.hear(f"channel {number}", number)
+    counted = ears.reception.unread_channels
+    assert counted.total() == 2_000
+    assert counted[OTHER_CHANNELS] == 981
+    assert counted["x" * 100] == 1_000
+    assert len(counted) == len(caplog.records) == 21
 
 
 @pytest.mark.parametrize(
