@@ -1,0 +1,182 @@
+"""What was appended is what is read."""
+
+from __future__ import annotations
+
+import stat
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adapters.journal import Changes, Durability, JournalMisused, Move, Retention, Step
+from tests.adapters.journal.builders import (
+    FEW_EXAMPLES,
+    STEPS_PER_ORDER,
+    Story,
+    cloid_of,
+    intent_row,
+    journal_at,
+    open_journal,
+    post_row,
+    step,
+    steps_of,
+    tell,
+)
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=10,
+)
+json_objects = st.dictionaries(st.text(), json_values, max_size=5)
+moves = st.builds(Move, st.text(), st.integers(0, 2**63 - 1), st.text(), st.text(), st.text())
+steps = st.builds(
+    Step,
+    unix_ms=st.integers(0, 2**53),
+    monotonic_ms=st.integers(0, 2**53),
+    event=st.text(),
+    facts=json_objects,
+    moves=st.lists(moves, max_size=3).map(tuple),
+    effects=st.lists(json_objects, max_size=3).map(tuple),
+    cause=st.none() | st.integers(0, 2**40),
+)
+
+
+@settings(max_examples=FEW_EXAMPLES)
+@given(st.lists(steps, max_size=4), json_objects, json_objects)
+def test_what_is_read_is_byte_for_byte_what_was_appended(
+    given_steps: list[Step], request: dict[str, Any], outcome: dict[str, Any]
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "journal.db"
+        with journal_at(path) as journal:
+            for seq, each in enumerate(given_steps):
+                row = intent_row(seq + 1, "filled", outcome, request=request)
+                assert journal.append(each, Changes((row,))) == seq
+                assert journal.outcome_of(cloid_of(seq + 1)) == outcome
+        expected = [msgspec.structs.replace(each, seq=seq) for seq, each in enumerate(given_steps)]
+        assert msgspec.json.encode(steps_of(path, 1)) == msgspec.json.encode(expected)
+
+
+@settings(max_examples=FEW_EXAMPLES)
+@given(json_objects, st.text(), st.none() | st.integers(0, 2**53), st.lists(st.integers(1, 2**40), max_size=4))
+def test_open_rows_come_back_as_they_were(
+    request: dict[str, Any], state: str, expires: int | None, items: list[int]
+) -> None:
+    intent = intent_row(1, request=request, attempts=tuple(items), cloid=None)
+    post = post_row(9, f"not {state}", items=tuple(items), expires_after=expires, settlement=state or None)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "journal.db"
+        with journal_at(path) as journal:
+            journal.append(step(), Changes((intent,), (post,)))
+        with journal_at(path) as journal:
+            assert journal.recovered.intents == (intent,)
+            assert [found.row for found in journal.recovered.posts] == [post]
+
+
+@pytest.mark.parametrize(("durability", "level"), [("normal", 1), ("full", 2)])
+def test_durability_is_what_sqlite_is_told(tmp_path: Path, durability: Durability, level: int) -> None:
+    with journal_at(tmp_path / "journal.db", durability=durability) as journal:
+        tell(journal, 6)
+        assert journal._db.execute("PRAGMA synchronous").fetchone() == (level,)
+        assert journal._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert len(steps_of(tmp_path / "journal.db", 1)) == 6
+
+
+def test_every_file_is_its_owners_alone(tmp_path: Path) -> None:
+    with journal_at(tmp_path / "journal.db") as journal:
+        tell(journal, 3)
+        modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
+    assert modes == dict.fromkeys(("journal.db", "journal.db-wal", "journal.db-shm", "journal.db-lock"), 0o600)
+
+
+def test_an_outcome_can_be_asked_for_in_later_runs(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    with journal_at(path) as journal:
+        tell(journal, 2 * STEPS_PER_ORDER + 1)
+    for _ in range(2):
+        with journal_at(path) as journal:
+            filled = journal.outcome_of(cloid_of(2))
+            assert filled is not None
+            assert filled["oid"] == 40_002
+            assert journal.outcome_of(cloid_of(3)) is None, "it is still open"
+            assert journal.outcome_of(cloid_of(4)) is None, "nobody knows it"
+
+
+def test_the_outcome_of_an_order_is_not_that_of_its_cancel(tmp_path: Path) -> None:
+    with journal_at(tmp_path / "journal.db") as journal:
+        order = intent_row(1, "resting", {"type": "Resting", "oid": 7})
+        cancel = intent_row(2, "canceled", {"type": "Canceled"}, kind="cancelByCloid", cloid=cloid_of(1))
+        journal.append(step(), Changes((order, cancel)))
+        assert journal.outcome_of(cloid_of(1)) == {"type": "Resting", "oid": 7}
+
+
+# ---------------------------------------------------------------------------- what must not be recorded is refused
+
+ENDED = intent_row(1, "filled", {"type": "Filled", "oid": 1})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (Changes((intent_row(1, "rejected", {"type": "Rejected", "reason": "Tick"}),)), "an outcome is final"),
+        (Changes((intent_row(1),)), "an outcome is final"),
+        (Changes((intent_row(1, "filled", ENDED.outcome, cloid=cloid_of(2)),)), "belongs to one intent"),
+        (Changes((), (post_row(1, nonce=5),)), "belongs to one post"),
+        (Changes((intent_row(2, request={"price": object()}),)), "Encoding objects of type object"),
+        (Changes((intent_row(2, request={"price": "\ud800"}),)), "surrogates not allowed"),
+        (Changes((intent_row(2**63),)), "too large"),
+    ],
+)
+def test_what_contradicts_the_journal_is_refused(tmp_path: Path, wrong: Changes, message: str) -> None:
+    path = tmp_path / "journal.db"
+    with journal_at(path) as journal:
+        journal.append(step(), Changes((ENDED,), (post_row(1),)))
+        journal.append(step("same again"), Changes((ENDED,), (post_row(1, "acked", answered=True),)))
+        with pytest.raises(JournalMisused, match=message):
+            journal.append(step("wrong"), wrong)
+        with pytest.raises(JournalMisused, match=r"nothing more is recorded since: .*" + message):
+            journal.append(step("right"), Changes())
+        with pytest.raises(JournalMisused, match="nothing more is recorded"):
+            journal.maintain()
+        assert journal.outcome_of(cloid_of(1)) == ENDED.outcome, "it can still be read"
+    assert [each.event for each in steps_of(path, 1)] == ["Tick", "same again"]
+
+
+def test_nothing_of_a_step_that_was_refused_can_be_read(tmp_path: Path) -> None:
+    with journal_at(tmp_path / "journal.db") as journal:
+        journal.append(step(), Changes((), (post_row(1),)))
+        with pytest.raises(JournalMisused):
+            journal.append(step(), Changes((ENDED,), (post_row(1, nonce=5),)))
+        assert journal.outcome_of(cloid_of(1)) is None
+
+
+@pytest.mark.parametrize(
+    "changes", [Changes((intent_row(1),)), Changes((), (post_row(1),))], ids=["an intent", "a post"]
+)
+def test_numbers_of_earlier_runs_are_not_used_again(tmp_path: Path, changes: Changes) -> None:
+    path = tmp_path / "journal.db"
+    with journal_at(path) as journal:
+        tell(journal, STEPS_PER_ORDER)
+    with journal_at(path) as journal, pytest.raises(JournalMisused, match="number new ones from 2"):
+        journal.append(step(), changes)
+
+
+def test_a_closed_journal_takes_nothing(tmp_path: Path) -> None:
+    journal = open_journal(tmp_path / "journal.db")
+    story = Story.after(journal.recovered)
+    journal.close(clean=True)
+    with pytest.raises(JournalMisused, match="closed"):
+        journal.append(*story.told(0))
+    with pytest.raises(JournalMisused, match="closed"):
+        journal.outcome_of(cloid_of(1))
+
+
+@pytest.mark.parametrize("wrong", [{"runs": 0}, {"days": 0}, {"bytes": -1}])
+def test_a_retention_that_makes_no_sense_is_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(JournalMisused, match=f"{next(iter(wrong))} must be at least 1"):
+        Retention(**wrong)

@@ -1,0 +1,314 @@
+"""Everything that can be wrong with the file has a name, stops the journal, and leaves what was recorded whole."""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import sqlite3
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from adapters.journal import (
+    JournalCorrupt,
+    JournalError,
+    JournalFull,
+    JournalLocked,
+    JournalTooNew,
+    JournalUnwritable,
+    verify,
+)
+from adapters.journal.errors import named
+from adapters.journal.sqlite import BUSY_S
+from tests.adapters.journal.builders import (
+    Story,
+    cloid_of,
+    crash_copy,
+    journal_at,
+    open_journal,
+    step,
+    steps_of,
+    tell,
+)
+from tests.adapters.journal.children import child
+
+IN_A_NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount")
+
+
+def closed_journal(path: Path, steps: int = 12) -> Path:
+    with journal_at(path) as journal:
+        tell(journal, steps)
+    return path
+
+
+def change(path: Path, *statements: str) -> None:
+    """What another program might do to the file."""
+    db = sqlite3.connect(path, isolation_level=None)
+    for statement in statements:
+        db.execute(statement)
+    db.close()
+
+
+# -------------------------------------------------------------------------------------------------------------- full
+
+
+def small_disk(folder: Path) -> tuple[str, ...]:
+    """The command that runs another one with a disk of 400 kB mounted on `folder`."""
+    return (*IN_A_NAMESPACE, "sh", "-c", f'mount -t tmpfs -o size=400k tmpfs "{folder}" && exec "$@"', "sh")
+
+
+def may_mount() -> bool:
+    if shutil.which(IN_A_NAMESPACE[0]) is None:
+        return False
+    tried = subprocess.run([*small_disk(Path("/tmp")), "true"], capture_output=True, check=False)  # noqa: S108, S603
+    return tried.returncode == 0
+
+
+WAYS = ["file-size limit", *(["full disk"] if may_mount() else [])]
+"""A disk can be made only where mounting in a namespace is allowed; the limit works everywhere."""
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_when_there_is_no_room_nothing_is_half_written_and_nothing_more_is_taken(tmp_path: Path, way: str) -> None:
+    path, limit = tmp_path / "journal.db", 300_000
+    arguments, within = ([path, limit], ()) if way == "file-size limit" else ([path], small_disk(tmp_path))
+    with child("filler", *arguments, within=within) as filler:
+        found = msgspec.json.decode(" ".join(filler.hear()))
+    assert found["acknowledged"] > 10
+    assert "there is no room" in found["message"]
+    assert "make room" in found["message"]
+    assert found["refuses_more"]
+    assert found["outcome"]["type"] == "Filled", "it can still be read"
+    assert set(found["files"]) <= {f"journal.db{suffix}" for suffix in ("", "-wal", "-shm", "-lock")}
+    assert found["report"]["findings"] == []
+    assert found["report"]["steps"] == found["acknowledged"]
+    if way == "file-size limit":
+        with journal_at(path) as journal:  # once there is room again
+            assert not journal.recovered.clean
+            assert steps_of(path, 1) == [Story().told(seq)[0] for seq in range(found["acknowledged"])]
+
+
+def test_where_there_is_no_room_to_begin_nothing_begins(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (6_000, before[1]))
+    try:
+        with pytest.raises(JournalFull, match="make room"):
+            open_journal(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with journal_at(path) as journal:
+        assert (journal.recovered.run, journal.recovered.clean) == (1, True)
+
+
+def test_a_database_that_may_not_grow_is_full(tmp_path: Path) -> None:
+    with journal_at(tmp_path / "journal.db") as journal:
+        (pages,) = journal._db.execute("PRAGMA page_count").fetchone()
+        journal._db.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(JournalFull, match="database or disk is full"):
+            tell(journal, 100)
+
+
+# ------------------------------------------------------------------------------------------------------------ locked
+
+
+def test_a_lock_of_another_program_is_waited_for_a_bounded_time(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    with journal_at(path) as journal:
+        tell(journal, 6)
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        began = time.monotonic()
+        with pytest.raises(JournalLocked, match="another program holds a lock"):
+            journal.append(step(), Story().told(6)[1])
+        assert BUSY_S / 2 < time.monotonic() - began < BUSY_S + 5
+        other.close()
+        with pytest.raises(JournalLocked, match="nothing more is recorded since"):
+            journal.append(step(), Story().told(6)[1])
+        assert journal.outcome_of(cloid_of(1)) is not None
+    assert len(steps_of(path, 1)) == 6
+    assert verify(path).findings == ()
+
+
+def test_a_short_lock_of_another_program_only_delays(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    with journal_at(path) as journal:
+        other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        other.execute("BEGIN EXCLUSIVE")
+        threading.Timer(0.1, other.rollback).start()
+        tell(journal, 6)
+        other.close()
+
+
+def test_a_journal_locked_by_another_program_is_not_opened(tmp_path: Path) -> None:
+    path = closed_journal(tmp_path / "journal.db")
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(JournalLocked, match="then start again"):
+        open_journal(path)
+    other.close()
+    with journal_at(path) as journal:
+        assert journal.recovered.run == 2
+
+
+# ----------------------------------------------------------------------------------------------------------- corrupt
+
+
+def no_database(path: Path) -> None:
+    path.write_bytes(b"\x00\xffnot a database" * 500)
+
+
+def of_another_program(path: Path) -> None:
+    change(path, "CREATE TABLE letters (text)")
+
+
+def cut_in_half(path: Path) -> None:
+    closed_journal(path, 40)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2 // 4096 * 4096])
+
+
+def a_step_lost(path: Path) -> None:
+    change(closed_journal(path), "DELETE FROM steps WHERE body ->> '$.seq' = 7")
+
+
+def an_open_intent_garbled(path: Path) -> None:
+    change(closed_journal(path, 10), "UPDATE intents SET body = substr(body, 5) WHERE open")
+
+
+def an_open_post_garbled(path: Path) -> None:
+    change(closed_journal(path, 10), "UPDATE posts SET body = '{}' WHERE open")
+
+
+def a_table_lost(path: Path) -> None:
+    change(closed_journal(path), "DROP TABLE posts")
+
+
+CORRUPTIONS = [
+    no_database,
+    of_another_program,
+    cut_in_half,
+    a_step_lost,
+    an_open_intent_garbled,
+    an_open_post_garbled,
+    a_table_lost,
+]
+
+
+@pytest.mark.parametrize("corrupt", CORRUPTIONS)
+def test_a_damaged_journal_is_not_traded_on(tmp_path: Path, corrupt: Callable[[Path], None]) -> None:
+    path = tmp_path / "journal.db"
+    corrupt(path)
+    for _ in range(2):
+        with pytest.raises(JournalCorrupt, match=str(path)):
+            open_journal(path)
+
+
+def test_a_page_overwritten_anywhere_is_noticed(tmp_path: Path) -> None:
+    path = closed_journal(tmp_path / "journal.db", 90)
+    whole = path.read_bytes()
+    for start in range(0, len(whole), 4096):
+        path.write_bytes(whole[:start] + b"\xa5" * 4096 + whole[start + 4096 :])
+        with pytest.raises(JournalCorrupt):
+            open_journal(path)
+    path.write_bytes(whole)
+    with journal_at(path) as journal:
+        assert journal.recovered.clean
+
+
+def test_damage_that_shows_while_it_is_written_stops_it(tmp_path: Path) -> None:
+    path = closed_journal(tmp_path / "journal.db", 90)
+    journal = open_journal(path)
+    page = journal._db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'intents_by_cloid'").fetchone()[0]
+    with path.open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(b"\xa5" * 4096)
+    change(path, "UPDATE runs SET pid = 0")  # another's write makes SQLite read the pages again
+    with pytest.raises(JournalCorrupt):
+        tell(journal, 3)
+    journal.close(clean=True)
+
+
+# ------------------------------------------------------------------------------------------- newer, and not writable
+
+
+def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
+    path = closed_journal(tmp_path / "journal.db")
+    change(path, "PRAGMA user_version = 2")
+    for use in (open_journal, verify):
+        with pytest.raises(JournalTooNew, match="schema version 2, this program knows up to 1"):
+            use(path)
+
+
+def test_a_record_with_fields_of_a_newer_version_can_be_read(tmp_path: Path) -> None:
+    path = closed_journal(tmp_path / "journal.db", 10)
+    change(path, "UPDATE intents SET body = json_set(body, '$.colour', 'blue')")
+    with journal_at(path) as journal:
+        assert len(journal.recovered.intents) == 1
+
+
+def a_folder_in_its_place(folder: Path) -> Path:
+    (folder / "journal.db").mkdir()
+    return folder / "journal.db"
+
+
+def a_folder_that_is_not_there(folder: Path) -> Path:
+    return folder / "missing" / "journal.db"
+
+
+def a_folder_that_takes_no_files(folder: Path) -> Path:
+    return Path("/proc/self/journal.db")
+
+
+@pytest.mark.parametrize("place", [a_folder_in_its_place, a_folder_that_is_not_there, a_folder_that_takes_no_files])
+def test_where_nothing_can_be_written_no_journal_is_opened(tmp_path: Path, place: Callable[[Path], Path]) -> None:
+    with pytest.raises(JournalUnwritable, match="its folder exists"):
+        open_journal(place(tmp_path))
+
+
+def delete_it(path: Path) -> None:
+    path.unlink()
+
+
+def delete_its_log(path: Path) -> None:
+    Path(f"{path}-wal").unlink()
+
+
+def put_another_in_its_place(path: Path) -> None:
+    crash_copy(path, path.with_name("other.db")).replace(path)
+
+
+@pytest.mark.parametrize("loss", [delete_it, delete_its_log, put_another_in_its_place])
+def test_a_file_that_is_taken_away_is_not_written_to(tmp_path: Path, loss: Callable[[Path], None]) -> None:
+    path = tmp_path / "journal.db"
+    journal = open_journal(path)
+    tell(journal, 3)
+    loss(path)
+    with pytest.raises(JournalUnwritable, match=str(path)):
+        journal.append(*Story().told(3))
+    journal.close(clean=True)
+
+
+def test_an_input_output_error_that_is_not_about_room_is_named_so(tmp_path: Path) -> None:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR_WRITE
+    found = named(error, tmp_path / "journal.db")
+    assert isinstance(found, JournalUnwritable)
+    assert "disk I/O error" in str(found)
+    assert list(tmp_path.iterdir()) == [], "the probe is gone"
+
+
+def test_all_errors_are_journal_errors_and_say_what_to_do() -> None:
+    assert {kind.__name__ for kind in JournalError.__subclasses__()} == {
+        "JournalInUse",
+        "JournalLocked",
+        "JournalFull",
+        "JournalUnwritable",
+        "JournalCorrupt",
+        "JournalTooNew",
+        "JournalMisused",
+    }

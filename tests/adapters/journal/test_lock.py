@@ -1,0 +1,65 @@
+"""One executor per journal, and a lock that dies with its holder."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from adapters.journal import JournalCorrupt, JournalInUse
+from tests.adapters.journal.builders import OTHER_SIGNER, SIGNER, journal_at, open_journal
+from tests.adapters.journal.children import child
+
+PEERS = 4
+
+
+def test_of_executors_that_start_at_once_one_gets_the_journal_until_it_is_killed(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    with ExitStack() as stack:
+        peers = [stack.enter_context(child("contender", path)) for _ in range(PEERS)]
+        for peer in peers:
+            assert peer.hear() == ["up"]
+        for peer in peers:
+            peer.tell("go")
+        answers = {peer: peer.hear() for peer in peers}
+        (holder,) = [peer for peer, answer in answers.items() if answer == ["got"]]
+        refusals = [answer for peer, answer in answers.items() if peer is not holder]
+        assert refusals == [["refused", str(holder.pid)]] * (PEERS - 1), "the holder is named"
+        with pytest.raises(JournalInUse, match=f"in use by process {holder.pid}, signer {SIGNER}"):
+            open_journal(path)
+        holder.kill()
+        with journal_at(path) as journal:
+            assert journal.recovered.run == 2
+            assert not journal.recovered.clean
+
+
+def test_one_process_can_not_have_it_twice_either_whoever_signs(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    with journal_at(path), pytest.raises(JournalInUse, match=f"process {os.getpid()}") as refused:
+        open_journal(path, signer=OTHER_SIGNER)
+    assert refused.value.pid == os.getpid()
+    with journal_at(path) as journal:
+        assert journal.recovered.clean
+
+
+def test_a_link_leads_to_the_same_lock(tmp_path: Path) -> None:
+    path, folder = tmp_path / "journal.db", tmp_path / "elsewhere"
+    folder.mkdir()
+    (folder / "link.db").symlink_to(path)
+    with journal_at(path), pytest.raises(JournalInUse):
+        open_journal(folder / "link.db")
+
+
+def test_a_journal_that_could_not_be_opened_is_not_held(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    path.write_text(
+        "this is no database but a letter, and it is as long as the header of a database would have to be, 100"
+    )
+    for _ in range(2):
+        with pytest.raises(JournalCorrupt):
+            open_journal(path)
+    path.unlink()
+    with journal_at(path) as journal:
+        assert journal.recovered.run == 1
