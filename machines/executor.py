@@ -57,6 +57,10 @@ from machines.verdict import Answered, NeverRan, Unclear, verdict_on
 BACK_OFF_MS: Final = 1_000
 """How long nothing is sent after the venue's gate answered with an error."""
 
+KEY_REFUSALS: Final = ("User or API Wallet", "Must deposit", "Vault not registered")
+"""Beginnings of the refusals that concern the signer, whatever the action (protocol.md §9)."""
+
+_SHUT_DOWN: Final = "shut down before it was sent"
 _HAND_OVER: Final = (ev.PostWritten, ev.SendRefused, ev.SendBroken)
 
 
@@ -174,7 +178,8 @@ class ExecutorCore:
 
         Raises:
             StepOrderError: A post is in hand and the event is not the report of its hand-over.
-            IllegalEvent: The session or the hard stop does not allow the event now. In both cases nothing changed.
+            IllegalEvent: The session or the hard stop does not allow the event now.
+            SignedNonceMismatch: Another nonce was signed than the post's. In all cases nothing changed.
         """
         if self.posts.in_hand is not None and not isinstance(event, _HAND_OVER):
             raise StepOrderError(f"{type(event).__name__} while post {self.posts.in_hand.post_id} is in hand")
@@ -240,8 +245,8 @@ class ExecutorCore:
             self._effects.append(ev.Admitted(Admission.ALREADY_FLATTENING, self._flattening[request.market]))
             return
         intent = self._intent_of(request)
-        target = self._queued_target(intent)
-        if target is not None:
+        target = intent.target
+        if target is not None and target.state is IntentState.QUEUED:
             self._cancel_here(intent, target)
             return
         admission = self._admit(intent)
@@ -251,6 +256,8 @@ class ExecutorCore:
                 self._halt("the reduce-only queue is full")
             return
         self._accept(intent, admission)
+        if target is not None:
+            target.cancel_wanted = True
         if intent.priority is not Priority.CANCEL:
             self._open_cloids[_own_cloid(intent)] = intent
         if isinstance(request, Order) and request.flatten:
@@ -266,7 +273,8 @@ class ExecutorCore:
         seq = self._seq + 1
         if isinstance(request, Cancel):
             kind = ActionKind.CANCEL if request.cloid is None else ActionKind.CANCEL_BY_CLOID
-            return Intent(seq, request, request.cloid, Priority.CANCEL, kind, alo=False)
+            target = None if request.cloid is None else self._open_cloids.get(request.cloid)
+            return Intent(seq, request, request.cloid, Priority.CANCEL, kind, alo=False, target=target)
         if isinstance(request, Modify):
             order = self._with_cloid(request.order, seq)
             kind = ActionKind.MODIFY
@@ -274,12 +282,22 @@ class ExecutorCore:
         else:
             order = request = self._with_cloid(request, seq)
             kind = ActionKind.ORDER
-        priority = Priority.REDUCE_ONLY if order.reduce_only else Priority.NEW_ORDER
         alo = order.tif == "Alo" and order.trigger is None
-        return Intent(seq, request, order.cloid, priority, kind, alo)
+        return Intent(seq, request, order.cloid, self._queue_of(request, order), kind, alo)
+
+    def _queue_of(self, request: Request, order: Order) -> Priority:
+        target = self._open_cloids.get(request.cloid or "") if isinstance(request, Modify) else None
+        if target is not None and target.state is IntentState.QUEUED:
+            return target.priority  # a modify must not overtake the order that it replaces
+        return Priority.REDUCE_ONLY if order.reduce_only else Priority.NEW_ORDER
 
     def _with_cloid(self, order: Order, seq: int) -> Order:
-        return order if order.cloid is not None else replace(order, cloid=f"{self._cloid_prefix}{seq:016x}")
+        """The order with a cloid; a flattening one is reduce-only, whatever else it says (finding B5)."""
+        return replace(
+            order,
+            cloid=order.cloid or f"{self._cloid_prefix}{seq:016x}",
+            reduce_only=order.reduce_only or order.flatten,
+        )
 
     def _admit(self, intent: Intent) -> Admission:
         if self.session.ending or self.session.epoch == 0:
@@ -295,13 +313,6 @@ class ExecutorCore:
         if admission is Admission.QUEUED and not self.session.connected:
             return Admission.QUEUED_DEGRADED
         return admission
-
-    def _queued_target(self, intent: Intent) -> Intent | None:
-        """The order that a cancel names, if it still waits here: cancels overtake orders, so it must not be sent."""
-        if intent.kind is not ActionKind.CANCEL_BY_CLOID:
-            return None
-        target = self._open_cloids.get(intent.cloid or "")
-        return target if target is not None and target.state is IntentState.QUEUED else None
 
     def _cancel_here(self, cancel: Intent, target: Intent) -> None:
         self._accept(cancel, Admission.QUEUED)
@@ -324,8 +335,7 @@ class ExecutorCore:
 
     def _key_wanted(self) -> bool:
         unproven = not self.session.key_accepted and not self._key_refused
-        free = self._key_post is None and not self.inflight.full
-        return unproven and free and self.session.state is SessionState.SYNCING
+        return unproven and self._key_post is None and self.session.state is SessionState.SYNCING
 
     def _transmit(self, kind: ActionKind, priority: Priority | None, items: tuple[Intent, ...]) -> None:
         """Allot a nonce and take a post in hand; without a legal nonce the items wait again, and trading halts."""
@@ -401,12 +411,14 @@ class ExecutorCore:
             self._count_rejections(verdict.results)
 
     def _judge_key(self, reply: PostReply) -> None:
-        if isinstance(reply, Refused):
-            self._key_refused = True
-            self._effects.append(ev.KeyRefused(reply.reason))
-        else:
+        if not isinstance(reply, Refused):
             self.session.key_accepted = True
             self._try_ready()
+        elif reply.reason.startswith(KEY_REFUSALS):
+            self._key_refused = True
+            self._effects.append(ev.KeyRefused(reply.reason))
+        else:  # it says nothing about the key: ask again
+            self._rate.back_off(self._now, BACK_OFF_MS)
 
     def _count_rejections(self, results: tuple[ItemResult, ...]) -> None:
         rejections = [result.reason for result in results if isinstance(result, Rejected)]
@@ -421,14 +433,16 @@ class ExecutorCore:
 
     def _take_back(self, post: PostRequest, reason: str) -> None:
         """The venue proved that the post never ran: cancels and reduce-only orders wait again."""
-        if post.priority is Priority.NEW_ORDER:
-            for item in post.items:
+        again = []
+        for item in post.items:
+            if item.priority is Priority.NEW_ORDER or item.cancel_wanted:
                 self._end_intent(item, IntentEvent.ABANDON, NotExecuted(f"refused by the venue's gate: {reason}"))
-        elif post.items:
-            for item in post.items:
+            else:
                 INTENT.step(item, IntentEvent.RETURN)
                 self.moved_intents.append(item)
-            self.scheduler.requeue(post.items)
+                again.append(item)
+        if again:
+            self.scheduler.requeue(tuple(again))
 
     def _lose(self, post: PostRequest, reason: str) -> None:
         for item in post.items:
@@ -443,7 +457,7 @@ class ExecutorCore:
         self.session.step(SessionEvent.LOSE)
         self._lose_open_posts(f"the connection was lost: {event.reason}")
         if self.session.state is SessionState.CLOSED:
-            self._drop("shut down before it was sent")
+            self._drop(self.scheduler.drop_all(), _SHUT_DOWN)
 
     def _lose_open_posts(self, reason: str) -> None:
         for post in self.posts.disconnect():
@@ -471,8 +485,8 @@ class ExecutorCore:
         self._effects.append(ev.IntentEnded(intent))
         request = intent.request
         if isinstance(request, Cancel):
-            if intent.state is IntentState.CANCELED and intent.cloid is not None:
-                self._open_cloids.pop(intent.cloid, None)
+            if intent.state is IntentState.CANCELED and intent.target is not None:
+                self._release_cloid(intent.target)
             return
         if isinstance(request, Order) and self._flattening.get(request.market) is intent:
             del self._flattening[request.market]
@@ -512,7 +526,7 @@ class ExecutorCore:
         if not self.hard_stop.tripped:
             self._effects.append(ev.Halted(reason))
         self.hard_stop.trip(reason)
-        self._drop(f"halted: {reason}", Priority.NEW_ORDER)
+        self._drop(self.scheduler.drop_new_orders(), f"halted: {reason}")
 
     def _on_reset(self, event: ev.StopReset) -> None:
         self.hard_stop.reset(event.reason)
@@ -521,17 +535,17 @@ class ExecutorCore:
     def _on_drain(self, _: ev.DrainStarted) -> None:
         self.session.step(SessionEvent.DRAIN)
         if self.session.state is SessionState.CLOSED:
-            self._drop("shut down before it was sent")
+            self._drop(self.scheduler.drop_all(), _SHUT_DOWN)
         else:
-            self._drop("shut down before it was sent", Priority.NEW_ORDER)
+            self._drop(self.scheduler.drop_new_orders(), _SHUT_DOWN)
 
     def _on_closed(self, _: ev.Closed) -> None:
         self.session.step(SessionEvent.CLOSE)
         self._lose_open_posts("shut down before the reply came")
-        self._drop("shut down before it was sent")
+        self._drop(self.scheduler.drop_all(), _SHUT_DOWN)
 
-    def _drop(self, reason: str, *priorities: Priority) -> None:
-        for intent in self.scheduler.drop(*priorities):
+    def _drop(self, intents: list[Intent], reason: str) -> None:
+        for intent in intents:
             self._end_intent(intent, IntentEvent.DROP, NotExecuted(reason))
 
 

@@ -50,7 +50,7 @@ class Order:
         reduce_only: May only shrink a position; has its own queue, before new orders.
         cloid: Client order id, `0x` and 32 hex digits; allotted when None.
         trigger: Turns the order into a trigger order.
-        flatten: Closes a whole position; at most one per market is under way at a time (finding X9).
+        flatten: Closes a whole position, and so is reduce-only; at most one per market is under way (finding X9).
     """
 
     market: str
@@ -219,6 +219,8 @@ class Intent:
         outcome: How it ended; None while it has not.
         outcomes: How many times it was given an outcome; evidence for the invariants, never more than 1.
         attempts: Ids of the posts that carried it.
+        target: For a cancel: the order that it names, if that was open when it was submitted.
+        cancel_wanted: Whether its owner asked to cancel it; then it is not sent again (settlement.md, rule 19).
     """
 
     seq: int
@@ -231,6 +233,8 @@ class Intent:
     outcome: Outcome | None = None
     outcomes: int = 0
     attempts: tuple[int, ...] = ()
+    target: Intent | None = None
+    cancel_wanted: bool = False
 
 
 def _carry(intent: Intent, post_id: int) -> None:

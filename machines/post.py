@@ -109,7 +109,7 @@ def _register(post: PostRequest, inflight: InflightTracker, signed_nonce: int, e
     post.deadline_ms = deadline_ms
 
 
-def _complete(post: PostRequest, inflight: InflightTracker, unclear: bool = False) -> None:
+def _complete(post: PostRequest, inflight: InflightTracker, unclear: bool) -> None:
     inflight.release()
     post.slots_returned += 1
     post.completions += 1

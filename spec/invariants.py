@@ -18,6 +18,7 @@ from machines.inflight import InflightState
 from machines.intent import INTENT, IntentState, Priority
 from machines.nonce import WINDOW_FUTURE_MS, WINDOW_PAST_MS
 from machines.post import POST, PostState
+from machines.session import SessionState
 from machines.snapshot import Snapshot
 
 Predicate = Callable[[Snapshot], str | None]
@@ -175,6 +176,8 @@ def _no_new_order_while_degraded_or_halted(now: Snapshot) -> str | None:
         return None
     if now.halted:
         return f"post {post.post_id} carries new orders while halted"
+    if now.session is not SessionState.READY:
+        return f"post {post.post_id} carries new orders while the session is {now.session.value}"
     if now.inflight >= now.high_watermark:
         return f"post {post.post_id} carries new orders at inflight {now.inflight}"
     return None
@@ -223,7 +226,7 @@ def _unknown_never_reported_as_rejected(now: Snapshot) -> str | None:
         if not post.ambiguous:
             continue
         for item in post.items:
-            if item.attempts[-1] == post.post_id and item.state is not IntentState.UNKNOWN:
+            if item.attempts[-1:] == (post.post_id,) and item.state is not IntentState.UNKNOWN:
                 return f"intent {item.seq} is {item.state.value} after its post {post.post_id} ended unknown"
     return None
 
@@ -233,7 +236,7 @@ def _no_blind_resend(now: Snapshot) -> str | None:
         if not post.ambiguous:
             continue
         for item in post.items:
-            if item.state is IntentState.QUEUED or item.attempts[-1] != post.post_id:
+            if item.state is IntentState.QUEUED or item.attempts[-1:] != (post.post_id,):
                 return f"intent {item.seq} goes out again though its post {post.post_id} ended unknown"
     return None
 
@@ -268,13 +271,13 @@ INVARIANTS: Final = (
     Invariant(
         "NoncesUniqueAndIncreasing",
         "Each post's nonce is greater than the one before.",
-        ("N1", "N2", "N3", "N5"),
+        ("N1", "N2", "N5"),
         _nonces_unique_and_increasing,
     ),
     Invariant(
         "NonceInsideWindow",
         "Each nonce is positive and inside the venue's window around the server's time.",
-        ("N1", "N4"),
+        ("N1",),
         _nonce_inside_window,
     ),
     Invariant(
@@ -297,7 +300,7 @@ INVARIANTS: Final = (
     ),
     Invariant(
         "NoNewOrderWhileDegradedOrHalted",
-        "No new order goes out at or over the high watermark, or while the hard stop is tripped.",
+        "No new order goes out at or over the high watermark, while the hard stop is tripped, or before READY.",
         ("B4", "B5", "N5"),
         _no_new_order_while_degraded_or_halted,
     ),

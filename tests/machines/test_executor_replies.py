@@ -10,6 +10,7 @@ from machines import events as ev
 from machines.batch import QueueLimits
 from machines.executor import CoreSettings
 from machines.intent import (
+    Admission,
     Canceled,
     IntentState,
     ItemResult,
@@ -28,6 +29,7 @@ from tests.machines.builders import (
     RESTING,
     Desk,
     cancel,
+    cloid,
     fields,
     of_type,
     order,
@@ -130,6 +132,27 @@ def test_p7_returned_items_make_room_only_when_they_end() -> None:
     desk.clock.advance(1_000)
     desk.reply(desk.send(), Canceled(), Canceled())
     assert desk.admit(cancel(3)).admission.accepted
+
+
+def test_p7_reduce_only_order_that_its_owner_cancels_does_not_return() -> None:
+    desk = Desk()
+    post = desk.post(reduce_only(cloid=cloid(1)), reduce_only(cloid=cloid(2)))
+    desk.submit(cancel(1))
+    desk.answer(post, GatewayError("429"))
+    assert desk.outcome(post.items[0]) == NotExecuted("refused by the venue's gate: 429")
+    assert desk.outcome(post.items[1]) is None
+    desk.clock.advance(1_000)
+    assert [seqs(desk.send().items) for _ in range(2)] == [[3], [2]]
+
+
+def test_cancel_success_frees_the_cloid_of_the_order_that_it_named_only() -> None:
+    desk = Desk()
+    desk.reply(desk.post(order(cloid=cloid(1))), Resting(1))
+    canceling = desk.post(cancel(1))
+    desk.handle(ev.OrderClosed(cloid(1)))
+    desk.submit(order(cloid=cloid(1)))
+    desk.reply(canceling, Canceled())
+    assert desk.admit(order(cloid=cloid(1))).admission is Admission.CLOID_IN_USE
 
 
 def test_p7_new_orders_turned_away_at_the_gate_end_as_not_executed() -> None:

@@ -535,3 +535,15 @@ def test_d3_those_failures_reach_every_ending_of_posts_and_intents() -> None:
         intents |= {item.state for item in world.desk.intents.values()}
     assert posts >= POST.final
     assert intents == set(IntentState) - {IntentState.ACCEPTED, IntentState.RESTING}
+
+
+@pytest.mark.parametrize("reason", ["Too many cumulative requests sent (9 > 8)", "Invalid nonce: nonce too high 3 > 2"])
+def test_refusal_that_does_not_concern_the_key_is_no_verdict_on_it(reason: str) -> None:
+    desk = Desk(ready=False)
+    desk.connect()
+    desk.learn()
+    assert of_type(desk.answer(desk.send(), Refused(reason)), ev.KeyRefused) == []
+    assert desk.tick() is None
+    desk.clock.advance(1_000)
+    desk.answer(desk.send(), Accepted(()))
+    assert desk.state() is SessionState.READY

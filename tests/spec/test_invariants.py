@@ -224,6 +224,11 @@ BROKEN = [
     ),
     ("NoNewOrderWhileDegradedOrHalted", _with(halted=True), "post 5 carries new orders while halted"),
     ("NoNewOrderWhileDegradedOrHalted", _with(inflight=8), "post 5 carries new orders at inflight 8"),
+    (
+        "NoNewOrderWhileDegradedOrHalted",
+        _with(session=SessionState.SYNCING),
+        "post 5 carries new orders while the session is syncing",
+    ),
     ("OneActionTypePerPost", _with_intent(6, kind=ActionKind.MODIFY), "post 5 of kind order carries other kinds"),
     ("OneActionTypePerPost", _with_intent(6, priority=Priority.CANCEL), "post 5 of kind order carries other kinds"),
     ("OneActionTypePerPost", _with_intent(6, alo=True), "post 5 mixes post-only orders with others"),
