@@ -147,7 +147,7 @@ def test_p7_reduce_only_order_that_its_owner_cancels_does_not_return() -> None:
 
 def test_cancel_success_frees_the_cloid_of_the_order_that_it_named_only() -> None:
     desk = Desk()
-    desk.reply(desk.post(order(cloid=cloid(1))), Resting(1))
+    desk.reply(desk.post(order(cloid=cloid(1))), RESTING)
     canceling = desk.post(cancel(1))
     desk.handle(ev.OrderClosed(cloid(1)))
     desk.submit(order(cloid=cloid(1)))
