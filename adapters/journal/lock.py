@@ -36,17 +36,20 @@ class JournalLock:
 
         Raises:
             JournalInUse: Somebody has it.
-            OSError: The lock file can't be opened.
+            OSError: The lock file can't be opened or written.
         """
         self._file = os.open(f"{journal}-lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, msgspec.json.encode(_Holder(os.getpid(), signer)), 0)
         except BlockingIOError:
             holder = _holder(self._file)
             self.release()
             raise _in_use(journal, holder) from None
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, msgspec.json.encode(_Holder(os.getpid(), signer)), 0)
+        except BaseException:
+            self.release()
+            raise
 
     def release(self) -> None:
         """Give it back."""

@@ -93,10 +93,11 @@ def test_when_there_is_no_room_nothing_is_half_written_and_nothing_more_is_taken
             assert steps_of(path, 1) == [Story().told(seq)[0] for seq in range(found["acknowledged"])]
 
 
-def test_where_there_is_no_room_to_begin_nothing_begins(tmp_path: Path) -> None:
+@pytest.mark.parametrize("room", [0, 10, 6_000])
+def test_where_there_is_no_room_to_begin_nothing_begins(tmp_path: Path, room: int) -> None:
     path = tmp_path / "journal.db"
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (6_000, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
     try:
         with pytest.raises(JournalFull, match="make room"):
             open_journal(path)

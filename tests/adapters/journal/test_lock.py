@@ -44,6 +44,18 @@ def test_one_process_can_not_have_it_twice_either_whoever_signs(tmp_path: Path) 
         assert journal.recovered.clean
 
 
+@pytest.mark.parametrize(
+    "name", ["", '{"pid": 4194305, "signer": "0x"}'], ids=["no name yet", "the name of a dead one"]
+)
+def test_a_holder_that_is_not_named_is_not_made_up(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "journal.db"
+    with journal_at(path):
+        Path(f"{path}-lock").write_text(name)
+        with pytest.raises(JournalInUse, match="in use by another process") as refused:
+            open_journal(path)
+        assert refused.value.pid is None
+
+
 def test_a_link_leads_to_the_same_lock(tmp_path: Path) -> None:
     path, folder = tmp_path / "journal.db", tmp_path / "elsewhere"
     folder.mkdir()
