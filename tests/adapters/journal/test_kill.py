@@ -13,7 +13,7 @@ from adapters.journal import SqliteJournal, verify
 from tests.adapters.journal.builders import Story, cloid_of, end_all, journal_at, rows_after, steps_of
 from tests.adapters.journal.children import Child, child
 
-ROUNDS = 100
+ROUNDS = 80
 LONGEST_S = 0.03
 
 

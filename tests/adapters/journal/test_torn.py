@@ -14,7 +14,7 @@ from tests.adapters.journal.builders import Story, crash_copy, journal_at, open_
 
 RUN = 2
 STEPS = 30
-CUTS = 90
+CUTS = 60
 
 
 class Log(NamedTuple):
