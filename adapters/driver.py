@@ -160,7 +160,6 @@ class Driver:
             log.critical("executor_failed", error=what, exc_info=error)
             self.fault = ExecutorFailed(f"the executor stopped on a fault of its own: {what}")
             self.stop()
-            self.transport.abort("the executor stopped")
             self._owner.on_fault(self.fault)
         return self.fault
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import socket
 from typing import Any
 
@@ -95,8 +96,16 @@ async def test_a_shutdown_out_of_time_lists_what_is_unknown() -> None:
         assert report.not_executed == ()
 
 
+class AtOnce(random.Random):
+    """Draws no pause at all before the next connection."""
+
+    def randint(self, a: int, b: int) -> int:
+        return a
+
+
 async def test_a_connection_lost_in_the_drain_ends_it() -> None:
     async with live(tick_ms=10_000) as world:
+        world.executor.driver.transport._jitter = AtOnce()
         waits = world.executor.submit(cancel(cloid(1)))
         closing = asyncio.create_task(world.executor.close())
         await until(lambda: world.executor.core.session.state is SessionState.DRAINING)
@@ -105,6 +114,7 @@ async def test_a_connection_lost_in_the_drain_ends_it() -> None:
         assert waits.outcome == NotExecuted("shut down before it was sent")
         assert len(report.not_executed) == 1
         assert world.wire.accepted == 1, "it does not connect again"
+        assert world.executor.driver.fault is None
 
 
 async def test_a_shutdown_without_a_connection_drops_at_once() -> None:
