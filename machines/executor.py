@@ -287,9 +287,9 @@ class ExecutorCore:
 
     def _queue_of(self, request: Request, order: Order) -> Priority:
         target = self._open_cloids.get(request.cloid or "") if isinstance(request, Modify) else None
-        if target is not None and target.state is IntentState.QUEUED:
-            return target.priority  # a modify must not overtake the order that it replaces
-        return Priority.REDUCE_ONLY if order.reduce_only else Priority.NEW_ORDER
+        # A modify must not overtake the new order that it replaces.
+        behind = target is not None and target.state is IntentState.QUEUED and target.priority is Priority.NEW_ORDER
+        return Priority.REDUCE_ONLY if order.reduce_only and not behind else Priority.NEW_ORDER
 
     def _with_cloid(self, order: Order, seq: int) -> Order:
         """The order with a cloid; a flattening one is reduce-only, whatever else it says (finding B5)."""
