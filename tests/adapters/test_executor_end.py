@@ -301,6 +301,9 @@ async def test_a_fault_of_the_core_is_told_to_everybody_and_nothing_hangs() -> N
         world.wire.answers.set()
         with pytest.raises(ExecutorFailed, match="fault of its own: IllegalEvent: inflight"):
             await asyncio.wait_for(waiting, PATIENCE_S)
+        life = world.executor.driver._life
+        assert life is not None
+        assert life.cancelled(), "it pings no more"
         await everybody_is_told(world, tickets, reading, "IllegalEvent")
         accepted = world.wire.accepted
         await asyncio.sleep(0.3)

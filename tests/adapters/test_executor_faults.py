@@ -120,6 +120,20 @@ async def test_a_hand_over_that_breaks_off_is_unknown_and_never_sent_again() -> 
         assert lost.post.state is PostState.DISCONNECTED
 
 
+async def test_a_connection_on_which_a_write_failed_is_dropped() -> None:
+    async with live(tick_ms=10_000) as world:
+        driver = world.executor.driver
+        ticket = world.executor.submit(resting_order())
+        connection = driver.transport._connection
+        assert connection is not None
+        connection.transport.write_eof()  # so that the next write fails
+        driver.drive(ev.Tick())
+        assert connection.transport.is_closing()
+        assert isinstance(await ticket, Unknown)
+        await until(lambda: world.executor.core.session.epoch == 2)
+        await world.ready()
+
+
 async def test_a_ping_that_can_not_be_written_breaks_nothing() -> None:
     async with live() as world:
         driver = world.executor.driver
@@ -252,6 +266,7 @@ async def test_orders_that_ended_while_nobody_listened_are_found_out() -> None:
         names = [cloid(number) for number in (1, 2, 3)]
         prices = ("99000", "50000", "50000")
         placed = [resting_order(cloid=name, price=price) for name, price in zip(names, prices, strict=True)]
+        placed.append(resting_order(market="xyz:TSLA", size="1", price="200", cloid=cloid(4)))
         await outcomes(map(world.executor.submit, placed))
         world.wire.refusing = True
         await world.disconnect()
@@ -263,7 +278,7 @@ async def test_orders_that_ended_while_nobody_listened_are_found_out() -> None:
         await world.ready()
         await until(lambda: fills_of(world.seen, names[0]) != [])
         resting = world.executor.core.resting_cloids
-        await until(lambda: resting() == [names[2]])
+        await until(lambda: resting() == [names[2], cloid(4)])
         assert world.executor.submit(resting_order(cloid=names[2])).admission is Admission.CLOID_IN_USE
         again = [world.executor.submit(resting_order(cloid=name)) for name in names[:2]]
         assert all(isinstance(outcome, Resting) for outcome in await outcomes(again))
