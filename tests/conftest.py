@@ -19,9 +19,14 @@ PROFILE = os.environ.get("HIP3_PROFILE", "quick")
 settings.register_profile(
     "quick", max_examples=100, stateful_step_count=25, deadline=None, derandomize=True, database=None
 )
-settings.register_profile("ci", settings.get_profile("quick"), max_examples=600, stateful_step_count=50)
+settings.register_profile("ci", settings.get_profile("quick"), max_examples=300, stateful_step_count=50)
 settings.register_profile(
-    "nightly", max_examples=5_000, stateful_step_count=80, deadline=None, derandomize=False, print_blob=True
+    "nightly",
+    settings.get_profile("quick"),
+    max_examples=1_500,
+    stateful_step_count=80,
+    derandomize=False,
+    print_blob=True,
 )
 settings.load_profile(PROFILE)
 

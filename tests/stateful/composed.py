@@ -112,11 +112,12 @@ CLOCK_ERRORS: Final = st.sampled_from((0, 0, 1_999, -2_000, 2_001, -3_000, 5_000
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """A few requests, a tick, and what the first frame on the wire meets; None if nothing."""
+    """A few requests, a tick, and what the first or last frame on the wire meets; None if nothing."""
 
     requests: list[Request]
     hand_over: HandOver
     treatment: Treatment | None
+    overtakes: bool
     choices: list[Choice]
     way: Way
 
@@ -126,6 +127,7 @@ ROUNDS: Final = st.builds(
     requests=st.lists(REDUCE_ONLY | NEW | REDUCE_ONLY | CANCELS | FLATTENS, max_size=4),
     hand_over=HAND_OVERS,
     treatment=st.sampled_from((None, None, *_TREATMENTS)),
+    overtakes=st.booleans(),
     choices=CHOICES,
     way=WAYS,
 )
@@ -277,7 +279,7 @@ class ComposedCore(Explorer):
         frames = self.run.on_the_wire()
         if not frames or turn.treatment is None:
             return multiple()
-        return self.arrive(self.treat(frames[0], turn.treatment, turn.choices, turn.way), at_once=True)
+        return self.arrive(self.treat(frames[-turn.overtakes], turn.treatment, turn.choices, turn.way), at_once=True)
 
     @rule()
     @precondition(lambda self: Trouble.SCARCITY in self.troubles and self.link_is(Link.UP, Link.DRAINING))
@@ -396,22 +398,13 @@ class ComposedCore(Explorer):
     # ----------------------------------------------------------------------------------------------- the connection
 
     @rule(opens=st.sampled_from((True, False, None)))
-    @precondition(lambda self: self.link_is(Link.DOWN))
-    def connection_is_dialed(self, opens: bool | None) -> None:
-        self.run.dial()
-        if opens is not None:
-            self.attempt_ends(opens)
-
-    @rule(opens=st.booleans())
-    @precondition(lambda self: self.link_is(Link.DIALING))
-    def connection_attempt_ends(self, opens: bool) -> None:
-        self.attempt_ends(opens)
-
-    def attempt_ends(self, opens: bool) -> None:
-        """The connection opens, or is refused."""
-        if opens:
+    @precondition(lambda self: self.link_is(Link.DOWN, Link.DIALING))
+    def connection_is_attempted(self, opens: bool | None) -> None:
+        if self.link_is(Link.DOWN):
+            self.run.dial()
+        if opens is True:
             self.run.open()
-        else:
+        elif opens is False:
             self.run.tell(ev.ConnectionLost("refused"), self.run.model.lose())
 
     @rule()
@@ -433,11 +426,9 @@ class ComposedCore(Explorer):
 
     @rule()
     @precondition(lambda self: Trouble.SHUTDOWN in self.troubles and self.run.model.items)
-    @precondition(lambda self: self.link_is(Link.DOWN, Link.DIALING, Link.UP))
-    def drain_starts(self) -> None:
-        self.run.tell(ev.DrainStarted(), self.run.model.drain())
-
-    @rule()
-    @precondition(lambda self: self.link_is(Link.DRAINING))
-    def connection_is_closed(self) -> None:
-        self.run.tell(ev.Closed(), self.run.model.close())
+    @precondition(lambda self: not self.link_is(Link.CLOSED))
+    def shutdown_proceeds(self) -> None:
+        if self.link_is(Link.DRAINING):
+            self.run.tell(ev.Closed(), self.run.model.close())
+        else:
+            self.run.tell(ev.DrainStarted(), self.run.model.drain())

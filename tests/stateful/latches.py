@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import initialize, invariant, precondition
+from hypothesis.stateful import initialize, invariant
 
 from machines.errors import IllegalEvent
 from machines.hard_stop import HardStop
@@ -23,6 +23,10 @@ class Latches(Explorer):
     def begin(self) -> None:
         self.stop = HardStop()
         self.reason: str | None = None
+        self.renew_session()
+
+    def renew_session(self) -> None:
+        """A closed session is final; another run begins."""
         self.session = Session()
         self.state = _S.DISCONNECTED
         self.epoch = 0
@@ -62,13 +66,6 @@ class Latches(Explorer):
             self.epoch += 1
             assert not self.session.clock_synced, "the clock is synced anew on each connection"
 
-    @rule()
-    @precondition(lambda self: self.state is _S.CLOSED)
-    def session_begins_anew(self) -> None:
-        self.session = Session()
-        self.state = _S.DISCONNECTED
-        self.epoch = 0
-
     @rule(events=st.lists(st.sampled_from((_E.CONNECT, _E.OPEN, _E.SYNCED, _E.LOSE)), min_size=1, max_size=3))
     def connection_changes(self, events: list[SessionEvent]) -> None:
         for event in events:
@@ -79,11 +76,15 @@ class Latches(Explorer):
         self.session_hears(_E.CONNECT)
         self.session_hears(_E.OPEN)
 
-    @rule(first=st.sampled_from((None, _E.CONNECT)), last=st.sampled_from((_E.CLOSE, _E.LOSE)))
-    def shutdown_proceeds(self, first: SessionEvent | None, last: SessionEvent) -> None:
-        for event in (first, _E.DRAIN, last):
-            if event is not None:
-                self.session_hears(event)
+    @rule(
+        before=st.sampled_from(((), (_E.CONNECT,), (_E.CONNECT, _E.OPEN))),
+        after=st.lists(st.sampled_from((_E.CLOSE, _E.LOSE)), max_size=2),
+    )
+    def shutdown_proceeds(self, before: tuple[SessionEvent, ...], after: list[SessionEvent]) -> None:
+        if self.state is _S.CLOSED:
+            self.renew_session()
+        for event in (*before, _E.DRAIN, *after):
+            self.session_hears(event)
 
     @rule(clock=st.booleans(), markets=st.booleans(), key=st.booleans())
     def something_is_learnt(self, clock: bool, markets: bool, key: bool) -> None:

@@ -111,9 +111,14 @@ class Queues(Explorer):
         taken = [self.take(new_orders) for _ in range(times)]
         return multiple(*(batch for batch in taken if batch is not None))
 
-    @rule(batch=consumes(batches))
-    def batch_comes_back(self, batch: Batch) -> None:
-        self.put_back(batch)
+    @rule(batch=consumes(batches), ran=st.booleans())
+    def post_ends(self, batch: Batch, ran: bool) -> None:
+        if not ran:
+            self.put_back(batch)
+            return
+        for item in batch.items:
+            self.scheduler.ended(item)
+        self.under_way[batch.priority] -= len(batch.items)
 
     @rule(turns=st.permutations(range(3)))
     def batches_come_back_in_another_order(self, turns: list[int]) -> None:
@@ -121,12 +126,6 @@ class Queues(Explorer):
         for batch in (taken[turn] for turn in turns):
             if batch is not None:
                 self.put_back(batch)
-
-    @rule(batch=consumes(batches))
-    def batch_ends(self, batch: Batch) -> None:
-        for item in batch.items:
-            self.scheduler.ended(item)
-        self.under_way[batch.priority] -= len(batch.items)
 
     @rule(priority=st.sampled_from(Priority), place=st.integers(0, 3))
     def owner_withdraws(self, priority: Priority, place: int) -> None:

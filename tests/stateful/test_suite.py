@@ -25,6 +25,9 @@ from tests.stateful.venue import Proof
 
 STATE_MACHINES: Final[tuple[type[Explorer], ...]] = (Slots, Nonces, Posts, Queues, Latches, ComposedCore)
 
+SHRINKING_S: Final = 900
+"""A failing run is made small before it is reported, which takes Hypothesis up to 300 s."""
+
 SOMETIMES: Final = {
     *(f"admission {admission.value}" for admission in Admission),
     *(f"outcome {kind.__name__}" for kind in (Resting, Filled, Canceled, Rejected, NotExecuted, Unknown)),
@@ -64,6 +67,7 @@ def everything_explored() -> None:
         explore(machine)
 
 
+@pytest.mark.timeout(SHRINKING_S)
 @pytest.mark.parametrize("machine", STATE_MACHINES, ids=lambda machine: machine.__name__)
 def test_nothing_breaks(machine: type[Explorer]) -> None:
     explore(machine)

@@ -255,9 +255,9 @@ class World:
         self.tell(ev.BudgetReported(used, cap), self.model.budget(used, cap))
 
     def on_the_wire(self) -> list[Frame]:
-        """The frames that may still arrive at the venue: those of open posts first, oldest first."""
+        """The frames that may still arrive at the venue, oldest first; those of open posts alone, if there are any."""
         frames = [frame for frame in self.venue.frames if not frame.dead and frame.results is None]
-        return sorted(frames, key=lambda frame: (frame.post_id not in self.model.sent, frame.post_id))
+        return [frame for frame in frames if frame.post_id in self.model.sent] or frames
 
     def stream_may_close(self, cloid: str) -> bool:
         """Whether the order stream could say that the order `cloid` is closed.
