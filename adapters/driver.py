@@ -34,7 +34,7 @@ from machines.executor import ExecutorCore
 from machines.intent import Priority
 from machines.post import PostRequest
 from machines.session import SessionState
-from machines.settlement import Attempt
+from machines.settlement import SETTLEMENT, Attempt
 from spec.invariants import Violation
 
 POLL_MS: Final = 100
@@ -165,7 +165,6 @@ class Driver:
             log.critical("executor_failed", error=what, exc_info=error)
             self.fault = ExecutorFailed(f"the executor stopped on a fault of its own: {what}")
             self.stop()
-            self.transport.abort("the executor stopped")
             self._owner.on_fault(self.fault)
         return self.fault
 
@@ -173,8 +172,7 @@ class Driver:
 
     def on_connecting(self) -> None:
         """An attempt to connect begins."""
-        if not self.core.session.ending:
-            self.drive(ev.ConnectStarted())
+        self.drive(ev.ConnectStarted())
 
     def on_open(self) -> None:
         """The connection is open."""
@@ -190,8 +188,7 @@ class Driver:
         log.warning("connection_lost", reason=reason, retry_ms=retry_ms, url=self.transport.url)
         if self._life is not None:
             self._life.cancel()
-        if self.core.session.state is not SessionState.CLOSED:
-            self.drive(ev.ConnectionLost(reason))
+        self.drive(ev.ConnectionLost(reason))
 
     def _keep_alive(self) -> None:
         """Ask for life often enough that a silent connection is noticed, and the venue keeps it (protocol.md §1)."""
@@ -218,7 +215,7 @@ class Driver:
     def _perform(self, effects: Sequence[ev.Effect]) -> None:
         settlements = self.core.settler.moved
         for attempt in settlements:
-            if attempt.closed:  # told before the outcomes that follow from it
+            if attempt.state in SETTLEMENT.final:  # told before the outcomes that follow from it
                 self._owner.on_settlement(attempt)
         for effect in effects:
             if isinstance(effect, ev.Transmit):
@@ -226,7 +223,7 @@ class Driver:
             else:
                 self._owner.on_effect(effect)
         for attempt in settlements:
-            if not attempt.closed:
+            if attempt.state not in SETTLEMENT.final:
                 self._owner.on_settlement(attempt)
         if self.core.session.state is not self._state:
             self._state = self.core.session.state

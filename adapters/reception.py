@@ -26,6 +26,10 @@ from machines.settlement import OrderRecord
 
 TIDS_KEPT: Final = 20_000
 """Trades remembered to recognise a fill that is seen twice: a snapshot holds at most 2 000."""
+OTHER_CHANNELS: Final = "others"
+"""What the channels beyond the first ones are counted as: a peer could make up any number of names."""
+_CHANNELS_KEPT: Final = 20
+_NAME_KEPT: Final = 100
 _LOGGED_EACH: Final = 10
 """Log lines for each kind of frame that makes no sense; the counters go on."""
 
@@ -38,7 +42,7 @@ class Reception:
     Attributes:
         malformed: Frames that could not be read.
         unread_channels: Frames of channels that the executor does not read, by channel.
-        errors: Error frames, by text without the part that varies.
+        errors: Error frames.
     """
 
     def __init__(self, drive: Callable[[ev.Event], None], publish: Callable[[OrderUpdate | UserFill], None]) -> None:
@@ -72,9 +76,12 @@ class Reception:
                 if self.malformed <= _LOGGED_EACH:
                     log.warning("malformed_frame", detail=detail, count=self.malformed)
             case OtherChannel(channel):
-                self.unread_channels[channel] += 1
-                if self.unread_channels[channel] == 1:
-                    log.info("unread_channel", channel=channel[:100])
+                name = channel[:_NAME_KEPT]
+                if name not in self.unread_channels and len(self.unread_channels) >= _CHANNELS_KEPT:
+                    name = OTHER_CHANNELS
+                self.unread_channels[name] += 1
+                if self.unread_channels[name] == 1:
+                    log.info("unread_channel", channel=name)
             case _:
                 pass  # greeting, pong, acknowledgement: their arrival is all that they say
 

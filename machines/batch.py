@@ -144,17 +144,18 @@ class BatchScheduler:
         """Take a waiting item out of its queue, because its owner cancelled it."""
         del self._queues[intent.priority][intent.seq]
 
-    def drop(self, *priorities: Priority) -> list[Intent]:
-        """Empty the queues named, all of them when none is; the items are the caller's to end."""
-        dropped: list[Intent] = []
-        for priority in priorities or PRIORITIES:
-            dropped.extend(self._queues[priority].values())
-            self._queues[priority].clear()
-        return dropped
-
     def drop_new_orders(self) -> list[Intent]:
         """Empty the queue of new orders; the items are the caller's to end."""
-        return self.drop(Priority.NEW_ORDER)
+        return self._empty(Priority.NEW_ORDER)
+
+    def drop_all(self) -> list[Intent]:
+        """Empty all queues; the items are the caller's to end."""
+        return [item for priority in PRIORITIES for item in self._empty(priority)]
+
+    def _empty(self, priority: Priority) -> list[Intent]:
+        items = list(self._queues[priority].values())
+        self._queues[priority].clear()
+        return items
 
     def ended(self, intent: Intent) -> None:
         """An admitted item got its outcome: it is outstanding no more."""

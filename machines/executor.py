@@ -56,6 +56,10 @@ from machines.verdict import Answered, NeverRan, Unclear, fence_won, nonce_spent
 BACK_OFF_MS: Final = 1_000
 """How long nothing is sent after the venue's gate answered with an error."""
 
+KEY_REFUSALS: Final = ("User or API Wallet", "Must deposit", "Vault not registered")
+"""Beginnings of the refusals that concern the signer, whatever the action (protocol.md §9)."""
+
+_SHUT_DOWN: Final = "shut down before it was sent"
 _HAND_OVER: Final = (ev.PostWritten, ev.SendRefused, ev.SendBroken)
 _EXPIRING: Final = (ActionKind.ORDER, ActionKind.MODIFY)
 _UNDER_WAY: Final = (IntentState.POSTED, IntentState.UNKNOWN)
@@ -154,7 +158,8 @@ class ExecutorCore:
 
         Raises:
             StepOrderError: A post is in hand and the event is not the report of its hand-over.
-            IllegalEvent: The session or the hard stop does not allow the event now. In both cases nothing changed.
+            IllegalEvent: The session or the hard stop does not allow the event now.
+            SignedNonceMismatch: Another nonce was signed than the post's. In all cases nothing changed.
         """
         if self.posts.in_hand is not None and not isinstance(event, _HAND_OVER):
             raise StepOrderError(f"{type(event).__name__} while post {self.posts.in_hand.post_id} is in hand")
@@ -441,12 +446,14 @@ class ExecutorCore:
                 self._end_intent(cancel, IntentEvent.REJECT, Rejected(reason))
 
     def _judge_key(self, reply: PostReply) -> None:
-        if isinstance(reply, Refused):
-            self._key_refused = True
-            self._effects.append(ev.KeyRefused(reply.reason))
-        else:
+        if not isinstance(reply, Refused):
             self.session.key_accepted = True
             self._try_ready()
+        elif reply.reason.startswith(KEY_REFUSALS):
+            self._key_refused = True
+            self._effects.append(ev.KeyRefused(reply.reason))
+        else:  # it says nothing about the key: ask again
+            self._rate.back_off(self._now, BACK_OFF_MS)
 
     def _count_rejections(self, results: tuple[ItemResult, ...]) -> None:
         rejections = [result.reason for result in results if isinstance(result, Rejected)]
@@ -491,7 +498,7 @@ class ExecutorCore:
         self.session.step(SessionEvent.LOSE)
         self._lose_open_posts(f"the connection was lost: {event.reason}")
         if self.session.state is SessionState.CLOSED:
-            self._shut("shut down before it was sent")
+            self._shut()
 
     def _lose_open_posts(self, reason: str) -> None:
         for post in self.posts.disconnect(self._now):
@@ -682,7 +689,7 @@ class ExecutorCore:
         if not self.hard_stop.tripped:
             self._effects.append(ev.Halted(reason))
         self.hard_stop.trip(reason)
-        self._drop(f"halted: {reason}", Priority.NEW_ORDER)
+        self._drop(self.scheduler.drop_new_orders(), f"halted: {reason}")
 
     def _on_reset(self, event: ev.StopReset) -> None:
         self.hard_stop.reset(event.reason)
@@ -691,31 +698,30 @@ class ExecutorCore:
     def _on_drain(self, _: ev.DrainStarted) -> None:
         self.session.step(SessionEvent.DRAIN)
         if self.session.state is SessionState.CLOSED:
-            self._shut("shut down before it was sent")
+            self._shut()
         else:
-            self._drop("shut down before it was sent", Priority.NEW_ORDER)
+            self._drop(self.scheduler.drop_new_orders(), _SHUT_DOWN)
 
     def _on_closed(self, _: ev.Closed) -> None:
         self.session.step(SessionEvent.CLOSE)
         self._lose_open_posts("shut down before the reply came")
-        self._shut("shut down before it was sent")
+        self._shut()
 
-    def _shut(self, reason: str) -> None:
+    def _shut(self) -> None:
         """Nothing more will be sent: what waits ends, and what may have run is left for the next run to settle."""
-        unsettled = self._drop(reason)
+        unsettled = self._drop(self.scheduler.drop_all(), _SHUT_DOWN)
         for cancels in self._waiting.values():
             unsettled += [cancel for cancel in cancels if cancel.lost]
             for cancel in [cancel for cancel in cancels if not cancel.lost]:
                 cancels.remove(cancel)
-                self._end_intent(cancel, IntentEvent.DROP, NotExecuted(reason))
+                self._end_intent(cancel, IntentEvent.DROP, NotExecuted(_SHUT_DOWN))
         for attempt in self.settler.attempts.values():
             unsettled += attempt.open.values()
         for item in unsettled:
             self._effects.append(ev.IntentUnsettled(item, "shut down before its fate was known"))
 
-    def _drop(self, reason: str, *priorities: Priority) -> list[Intent]:
-        """End what waits in the queues named; returns what stays: cancels that were lost, and may have run."""
-        dropped = self.scheduler.drop(*priorities)
+    def _drop(self, dropped: list[Intent], reason: str) -> list[Intent]:
+        """End what was dropped from the queues; returns what goes back: cancels that were lost, and may have run."""
         lost = [intent for intent in dropped if intent.lost]
         if lost:
             self.scheduler.requeue(tuple(lost))

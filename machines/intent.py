@@ -52,7 +52,7 @@ class Order:
         reduce_only: May only shrink a position; has its own queue, before new orders.
         cloid: Client order id, `0x` and 32 hex digits; allotted when None.
         trigger: Turns the order into a trigger order.
-        flatten: Closes a whole position; at most one per market is under way at a time (finding X9).
+        flatten: Closes a whole position, and so is reduce-only; at most one per market is under way (finding X9).
     """
 
     market: str

@@ -108,9 +108,8 @@ class IntentRegister:
         else:
             order = request = self._with_cloid(request, seq)
             kind = ActionKind.ORDER
-        priority = Priority.REDUCE_ONLY if order.reduce_only else Priority.NEW_ORDER
         alo = order.tif == "Alo" and order.trigger is None
-        return Intent(seq, request, order.cloid, priority, kind, alo)
+        return Intent(seq, request, order.cloid, self._queue_of(request, order), kind, alo)
 
     def accept(self, intent: Intent) -> None:
         """Count an intent that was admitted, and let it be found by its cloid."""
@@ -155,5 +154,16 @@ class IntentRegister:
             if len(self._recent) > REMEMBERED:
                 self._recent.popitem(last=False)
 
+    def _queue_of(self, request: Request, order: Order) -> Priority:
+        target = self._open.get(request.cloid or "") if isinstance(request, Modify) else None
+        # A modify must not overtake the new order that it replaces.
+        behind = target is not None and target.state is IntentState.QUEUED and target.priority is Priority.NEW_ORDER
+        return Priority.REDUCE_ONLY if order.reduce_only and not behind else Priority.NEW_ORDER
+
     def _with_cloid(self, order: Order, seq: int) -> Order:
-        return order if order.cloid is not None else replace(order, cloid=f"{self._cloid_prefix}{seq:016x}")
+        """The order with a cloid; a flattening one is reduce-only, whatever else it says (finding B5)."""
+        return replace(
+            order,
+            cloid=order.cloid or f"{self._cloid_prefix}{seq:016x}",
+            reduce_only=order.reduce_only or order.flatten,
+        )

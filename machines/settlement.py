@@ -177,6 +177,10 @@ SETTLEMENT: Final = StateMachine(
 )
 
 
+ON_BOOK: Final = ("open", "triggered")
+"""Statuses with which an order is still on the book; with any other it has ended (protocol.md §8)."""
+
+
 @dataclass(frozen=True, slots=True)
 class OrderRecord:
     """What the venue says of an order, in a look-up or in the order stream (protocol.md §5, §8).
@@ -194,7 +198,7 @@ class OrderRecord:
     @property
     def on_book(self) -> bool:
         """Whether the order may still trade."""
-        return self.status in ("open", "triggered")
+        return self.status in ON_BOOK
 
     @property
     def refused(self) -> bool:

@@ -18,6 +18,7 @@ from machines.inflight import InflightState
 from machines.intent import INTENT, Intent, IntentState, Priority
 from machines.nonce import WINDOW_FUTURE_MS, WINDOW_PAST_MS
 from machines.post import POST, PostState
+from machines.session import SessionState
 from machines.settlement import ABSENCES_NEEDED, Attempt, SettlementState
 from machines.snapshot import Snapshot
 
@@ -196,6 +197,8 @@ def _no_new_order_while_degraded_or_halted(now: Snapshot) -> str | None:
         return None
     if now.halted:
         return f"post {post.post_id} carries new orders while halted"
+    if now.session is not SessionState.READY:
+        return f"post {post.post_id} carries new orders while the session is {now.session.value}"
     occupied = now.inflight + now.quarantined
     if occupied >= now.high_watermark:
         return f"post {post.post_id} carries new orders with {occupied} slots occupied"
@@ -246,7 +249,7 @@ def _every_accepted_intent_has_one_outcome(now: Snapshot) -> str | None:
 def _unknown_never_reported_as_rejected(now: Snapshot) -> str | None:
     for post in now.posts:
         for item in post.items if post.ambiguous else ():
-            if item.attempts[-1] == post.post_id and item.state in INTENT.final and item.settled_by is None:
+            if item.attempts[-1:] == (post.post_id,) and item.state in INTENT.final and item.settled_by is None:
                 return f"intent {item.seq} is {item.state.value} after its post {post.post_id} ended unknown, unproven"
     for item in now.intents:
         if item.lost and item.state in _DENIED and item.settled_by is None:
@@ -272,13 +275,17 @@ def _no_blind_resend(now: Snapshot) -> str | None:
     for attempt in now.attempts:
         post = attempt.post
         for item in post.items:
-            again = item.state is IntentState.QUEUED or item.attempts[-1] != post.post_id
+            again = item.state is IntentState.QUEUED or item.attempts[-1:] != (post.post_id,)
             if again and item.priority is not Priority.CANCEL and not _proven_dead(attempt, item):
                 return f"intent {item.seq} goes out again while its post {post.post_id} is {attempt.state.value}"
     for post in now.posts:
         if post.ambiguous and post.priority is not Priority.CANCEL:
             for item in post.items:
-                if item.state is IntentState.QUEUED and item.attempts[-1] == post.post_id and item.settled_by is None:
+                if (
+                    item.state is IntentState.QUEUED
+                    and item.attempts[-1:] == (post.post_id,)
+                    and item.settled_by is None
+                ):
                     return f"intent {item.seq} waits to go out again, its post {post.post_id} ended unknown"
     return None
 
@@ -319,7 +326,7 @@ INVARIANTS: Final = (
     Invariant(
         "NoncesUniqueAndIncreasing",
         "Each post's nonce is greater than the one before.",
-        ("N1", "N2", "N3", "N5"),
+        ("N1", "N2", "N5"),
         _nonces_unique_and_increasing,
     ),
     Invariant(
@@ -331,7 +338,7 @@ INVARIANTS: Final = (
     Invariant(
         "NonceInsideWindow",
         "Each nonce is positive and inside the venue's window around the server's time.",
-        ("N1", "N4"),
+        ("N1",),
         _nonce_inside_window,
     ),
     Invariant(
@@ -354,7 +361,7 @@ INVARIANTS: Final = (
     ),
     Invariant(
         "NoNewOrderWhileDegradedOrHalted",
-        "No new order goes out at or over the high watermark, or while the hard stop is tripped.",
+        "No new order goes out at or over the high watermark, while the hard stop is tripped, or before READY.",
         ("B4", "B5", "N5"),
         _no_new_order_while_degraded_or_halted,
     ),

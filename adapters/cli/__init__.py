@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from adapters.cli import demo, diagram, run, venue
+from adapters.cli import demo, diagram, journal, run, simulate, venue
 
 app = typer.Typer(
     name="hip3",
@@ -16,6 +16,8 @@ app = typer.Typer(
 app.command("demo")(demo.command)
 app.command("run")(run.command)
 app.command("venue")(venue.command)
+app.command("simulate")(simulate.command)
+app.add_typer(journal.app, name="journal")
 app.command("diagram")(diagram.command)
 
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 from adapters.audit import contradictions
 from adapters.config import Config, KeySource
 from adapters.executor import Executor, ExecutorEvent, SessionChanged
+from adapters.feed import Subscription
 from adapters.hyperliquid.signing import Signer
 from adapters.ticket import Ticket
 from adapters.venue.config import VenueConfig
@@ -75,7 +76,6 @@ class Live:
     """What a test works with.
 
     Attributes:
-        seen: What `Executor.events` said.
         corrupted: Set by a test that breaks the executor itself; then nothing is checked in the end.
         cloids_reused: Set by a test that gives a cloid to two orders, which the audit can't tell from one sent twice.
     """
@@ -84,9 +84,22 @@ class Live:
     wire: Wire
     config: Config
     executor: Executor
-    seen: list[ExecutorEvent] = field(default_factory=list)
+    reader: Subscription[ExecutorEvent]
     corrupted: bool = False
     cloids_reused: bool = False
+    _seen: list[ExecutorEvent] = field(default_factory=list)
+
+    @property
+    def seen(self) -> list[ExecutorEvent]:
+        """What `Executor.events` said up to this moment, also what its reader has not been woken for yet."""
+        self._seen.extend(self.reader._waiting)
+        self.reader._waiting.clear()
+        return self._seen
+
+    async def keep_reading(self) -> None:
+        """Read the events as they come, so that none is lost however many there are."""
+        async for event in self.reader:
+            self._seen.append(event)
 
     def set_faults(self, **faults: Any) -> None:
         """Replace the venue's faults; none means that all goes well."""
@@ -169,9 +182,8 @@ async def live(
     async with venue_in_process(owner, **(venue or {})) as running, Wire(running.ws_url) as wire:
         config = config_for(running, account or owner.address, **{"ws_url": wire.ws_url, **settings})
         executor = Executor(config, signer or owner, clock=clock)
-        world = Live(running, wire, config, executor)
-        reading = asyncio.create_task(_keep(executor, world.seen))
-        await asyncio.sleep(0)  # so that the reader is there before the first event
+        world = Live(running, wire, config, executor, executor.events())
+        reading = asyncio.create_task(world.keep_reading())
         executor.start()
         try:
             if ready:
@@ -191,11 +203,6 @@ def _check(world: Live) -> None:
     assert monitor.violated == 0, monitor.first
     assert monitor.checks > 0
     assert core.inflight.count == 0
-    assert core.accepted == core.ended == len(world.ended)
+    assert core.intents.accepted == core.intents.ended == len(world.ended)
     if not world.cloids_reused:
         assert list(contradictions(world.ended, world.fates)) == []
-
-
-async def _keep(executor: Executor, seen: list[ExecutorEvent]) -> None:
-    async for event in executor.events():
-        seen.append(event)  # noqa: PERF401 - it is looked at while it grows

@@ -102,7 +102,7 @@ async def test_a_line_that_makes_no_sense_is_answered_and_changes_nothing(line: 
         (answer,) = await Peer(world).say(line)
         assert (answer["ref"], answer["error"]) == (None, "MalformedCommand")
         assert text in answer["message"]
-        assert world.executor.core.accepted == 0
+        assert world.executor.core.intents.accepted == 0
 
 
 async def test_a_malformed_command_keeps_its_ref_if_that_can_be_read() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from adapters.config import Config, ConfigError, KeySource, load_config
 from adapters.keys import KeyMissing
-from machines.executor import CoreSettings
+from machines.settings import CoreSettings
 
 ACCOUNT = "0x" + "Ab" * 20
 VAULT = "0x" + "cD" * 20

@@ -132,7 +132,7 @@ async def test_a_reader_that_does_not_read_does_not_hold_back_the_executor(monke
 
         writing = threading.Thread(target=ask)
         writing.start()
-        await until(lambda: world.executor.core.ended == 1)
+        await until(lambda: world.executor.core.intents.ended == 1)
         await asyncio.sleep(0.2)
         assert writing.is_alive(), "no more is taken than is read"
         await world.disconnect()
@@ -153,7 +153,7 @@ async def test_a_reader_that_went_away_is_noted_and_work_goes_on(
         ends.stdout = -1
         for _ in range(3):
             ends.write(line(ORDER))
-        await until(lambda: world.executor.core.ended == 3)
+        await until(lambda: world.executor.core.intents.ended == 3)
         ends.finish()
         await asyncio.wait_for(serving, PATIENCE_S)
         assert caplog.text.count("answers_not_read") == 1
@@ -164,11 +164,11 @@ async def test_a_shutdown_still_tells_what_it_brought(monkeypatch: pytest.Monkey
         world.wire.answers.clear()
         ends.write(line({**ORDER, "ref": "o"}))
         await until(lambda: len(world.actions) == 1)
-        world.wire.answers.set()
-        await world.executor.close()
         serving.cancel()
+        await asyncio.sleep(0.05)
+        world.wire.answers.set()  # the outcome comes when nothing more is taken
         with suppress(asyncio.CancelledError):
-            await serving
+            await asyncio.wait_for(serving, PATIENCE_S)
         answers = await answers_of(ends)
         assert [answer.get("outcome", answer.get("admission")) for answer in answers] == ["queued", "resting"]
 
@@ -304,9 +304,9 @@ async def test_a_shutdown_tells_the_peers_what_it_brought(path: Path) -> None:
         world.wire.answers.clear()
         await peer.ask({**ORDER, "ref": "o"})
         await until(lambda: len(world.actions) == 1)
-        world.wire.answers.set()
-        await world.executor.close()
         serving.cancel()
+        await asyncio.sleep(0.05)
+        world.wire.answers.set()
         assert (await peer.hear())["outcome"] == "resting"
         assert await peer.reader.read() == b""
 
@@ -314,7 +314,6 @@ async def test_a_shutdown_tells_the_peers_what_it_brought(path: Path) -> None:
 async def test_a_socket_that_a_killed_executor_left_is_replaced(path: Path) -> None:
     with closing(socket.socket(socket.AF_UNIX)) as dead:
         dead.bind(str(path))
-    assert path.exists()
     async with on_socket(path), client(path) as peer:
         assert (await peer.ask({"op": "status"}))["session"] == "ready"
 
@@ -341,7 +340,12 @@ async def test_any_other_file_is_refused_and_left_alone(path: Path, tmp_path: Pa
 
 
 async def test_a_path_that_can_not_be_used_says_why(tmp_path: Path) -> None:
+    other = tmp_path / "datagrams"
     async with live() as world:
+        with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as datagrams:
+            datagrams.bind(str(other))
+            with pytest.raises(ControlUnusable, match="can't be reached: Protocol wrong type"):
+                await serve_socket(world.executor, other)
         with pytest.raises(ControlUnusable, match="No such file or directory"):
             await serve_socket(world.executor, tmp_path / "missing" / "hip3.sock")
         with pytest.raises(ControlUnusable, match="too long"):

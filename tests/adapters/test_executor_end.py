@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import socket
 from typing import Any
 
@@ -18,7 +19,7 @@ from adapters.hyperliquid.signing import Signer
 from adapters.keys import KeyMissing
 from machines import events as ev
 from machines.inflight import InflightState
-from machines.intent import Admission, Canceled, Filled, NotExecuted, Priority, Resting, Unknown
+from machines.intent import Admission, Canceled, Filled, IntentState, NotExecuted, Priority, Resting, Unknown
 from machines.post import PostState
 from machines.session import SessionState
 from tests.adapters.live import (
@@ -95,8 +96,16 @@ async def test_a_shutdown_out_of_time_lists_what_is_unknown() -> None:
         assert report.not_executed == ()
 
 
+class AtOnce(random.Random):
+    """Draws no pause at all before the next connection."""
+
+    def randint(self, a: int, b: int) -> int:
+        return a
+
+
 async def test_a_connection_lost_in_the_drain_ends_it() -> None:
     async with live(tick_ms=10_000) as world:
+        world.executor.driver.transport._jitter = AtOnce()
         waits = world.executor.submit(cancel(cloid(1)))
         closing = asyncio.create_task(world.executor.close())
         await until(lambda: world.executor.core.session.state is SessionState.DRAINING)
@@ -105,6 +114,7 @@ async def test_a_connection_lost_in_the_drain_ends_it() -> None:
         assert waits.outcome == NotExecuted("shut down before it was sent")
         assert len(report.not_executed) == 1
         assert world.wire.accepted == 1, "it does not connect again"
+        assert world.executor.driver.fault is None
 
 
 async def test_a_shutdown_without_a_connection_drops_at_once() -> None:
@@ -291,6 +301,9 @@ async def test_a_fault_of_the_core_is_told_to_everybody_and_nothing_hangs() -> N
         world.wire.answers.set()
         with pytest.raises(ExecutorFailed, match="fault of its own: IllegalEvent: inflight"):
             await asyncio.wait_for(waiting, PATIENCE_S)
+        life = world.executor.driver._life
+        assert life is not None
+        assert life.cancelled(), "it pings no more"
         await everybody_is_told(world, tickets, reading, "IllegalEvent")
         accepted = world.wire.accepted
         await asyncio.sleep(0.3)
@@ -356,7 +369,7 @@ async def test_a_violated_invariant_halts_and_is_told_once(caplog: pytest.LogCap
         executor = world.executor
         target = executor.submit(resting_order())
         await outcomes([target, executor.submit(crossing_order())])
-        executor.core.accepted += 1
+        executor.core.intents.population[IntentState.FILLED] += 1
         ticket = executor.submit(resting_order())
         outcome = await asyncio.wait_for(ticket, PATIENCE_S)
         assert isinstance(outcome, NotExecuted)
@@ -367,7 +380,7 @@ async def test_a_violated_invariant_halts_and_is_told_once(caplog: pytest.LogCap
         assert isinstance(flat, Filled)
         executor.reset("hope")
         assert executor.core.hard_stop.tripped
-        executor.core.accepted -= 1
+        executor.core.intents.population[IntentState.FILLED] -= 1
         executor.reset("it was found and repaired")
         assert isinstance(await executor.submit(resting_order()), Resting)
         assert executor.driver.monitor.violated > 1
@@ -378,7 +391,7 @@ async def test_a_new_order_in_whose_post_an_invariant_is_violated_is_not_sent() 
     async with live(tick_ms=0) as world:
         world.corrupted = True
         ticket = world.executor.submit(resting_order())
-        world.executor.core.accepted += 1  # seen first by the step that makes the post
+        world.executor.core.intents.population[IntentState.FILLED] += 1  # seen first by the step that makes the post
         outcome = await asyncio.wait_for(ticket, PATIENCE_S)
         assert isinstance(outcome, NotExecuted)
         assert outcome.reason.startswith("not sent: invariant violated: EveryAcceptedIntentHasOneOutcome")

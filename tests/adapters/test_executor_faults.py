@@ -11,6 +11,7 @@ import pytest
 
 from adapters.clock import SystemClock
 from adapters.executor import ExecutorEvent
+from adapters.hyperliquid.info import VenueUnreachable
 from adapters.hyperliquid.markets import Markets
 from adapters.hyperliquid.records import UserFill
 from machines import events as ev
@@ -98,8 +99,7 @@ async def test_a_tick_on_a_socket_that_just_closed_sends_nothing() -> None:
         world.executor.driver.transport.abort("the test closes it")
         world.executor.driver.drive(ev.Tick())  # in the same turn, before anybody is told
         assert await ticket == NotExecuted("not sent: the connection is not open")
-        assert ended_states(world) == [PostState.ACKED]  # the events are read in the next turn
-        await until(lambda: PostState.UNSENT in ended_states(world))
+        assert ended_states(world) == [PostState.ACKED, PostState.UNSENT]
 
 
 async def test_a_hand_over_that_breaks_off_is_unknown_and_never_sent_again() -> None:
@@ -118,6 +118,20 @@ async def test_a_hand_over_that_breaks_off_is_unknown_and_never_sent_again() -> 
         assert [len(intent.attempts) for intent in sent] == [1]
         lost = next(event for event in world.seen if isinstance(event, ev.PostEnded) and event.post.items)
         assert lost.post.state is PostState.DISCONNECTED
+
+
+async def test_a_connection_on_which_a_write_failed_is_dropped() -> None:
+    async with live(tick_ms=10_000) as world:
+        driver = world.executor.driver
+        ticket = world.executor.submit(resting_order())
+        connection = driver.transport._connection
+        assert connection is not None
+        connection.transport.write_eof()  # so that the next write fails
+        driver.drive(ev.Tick())
+        assert connection.transport.is_closing()
+        assert isinstance(await ticket, Unknown)
+        await until(lambda: world.executor.core.session.epoch == 2)
+        await world.ready()
 
 
 async def test_a_ping_that_can_not_be_written_breaks_nothing() -> None:
@@ -152,10 +166,10 @@ async def test_a_timeout_is_on_time_and_a_late_reply_changes_nothing() -> None:
         assert isinstance(await asyncio.wait_for(other, PATIENCE_S), Unknown)
         assert time.monotonic() - begun >= 3.9
         assert world.executor.core.inflight.count == 0
-        snapshot = world.executor.core.ended
+        snapshot = world.executor.core.intents.ended
         world.wire.answers.set()
         await until(lambda: world.executor.strays == 3)
-        assert (ticket.outcome, world.executor.core.ended) == (outcome, snapshot)
+        assert (ticket.outcome, world.executor.core.intents.ended) == (outcome, snapshot)
         assert world.executor.core.session.epoch == 1
         assert world.fates[str(ticket.cloid)].rested, "it was on the book all the time: Unknown was the truth"
 
@@ -222,6 +236,29 @@ async def test_what_waits_for_a_connection_is_sent_on_the_next_one() -> None:
         assert canceled == Canceled()
 
 
+async def test_reconnecting_leaves_nothing_of_the_old_connections_behind() -> None:
+    async with live(silence_ms=1_000) as world:
+        for _ in range(5):
+            await world.disconnect()
+            await world.ready()
+        working = [task for task in asyncio.all_tasks() if task.get_name() == "hip3 synchroniser"]
+        assert len(working) == 1
+        before = len(world.wire.frames("ping"))
+        await asyncio.sleep(1.2)
+        assert 1 <= len(world.wire.frames("ping")) - before <= 4, "one ping each half second, not six"
+
+
+async def test_who_waits_for_ready_waits_for_this_connection() -> None:
+    async with live() as world:
+        world.wire.refusing = True
+        await world.disconnect()
+        with pytest.raises(VenueUnreachable, match=r"not ready after 0\.05 s"):
+            await world.executor.wait_ready(0.05)
+        world.wire.refusing = False
+        await world.executor.wait_ready(PATIENCE_S)
+        assert world.executor.core.new_orders_pass
+
+
 async def test_orders_that_ended_while_nobody_listened_are_found_out() -> None:
     """protocol.md §8: no snapshot of orders on subscribing; so open orders are asked for."""
     async with live(tick_ms=0) as world:
@@ -229,6 +266,7 @@ async def test_orders_that_ended_while_nobody_listened_are_found_out() -> None:
         names = [cloid(number) for number in (1, 2, 3)]
         prices = ("99000", "50000", "50000")
         placed = [resting_order(cloid=name, price=price) for name, price in zip(names, prices, strict=True)]
+        placed.append(resting_order(market="xyz:TSLA", size="1", price="200", cloid=cloid(4)))
         await outcomes(map(world.executor.submit, placed))
         world.wire.refusing = True
         await world.disconnect()
@@ -239,8 +277,8 @@ async def test_orders_that_ended_while_nobody_listened_are_found_out() -> None:
         world.wire.refusing = False
         await world.ready()
         await until(lambda: fills_of(world.seen, names[0]) != [])
-        resting = world.executor.core.resting_cloids
-        await until(lambda: resting() == [names[2]])
+        resting = world.executor.core.intents.resting_cloids
+        await until(lambda: resting() == [names[2], cloid(4)])
         assert world.executor.submit(resting_order(cloid=names[2])).admission is Admission.CLOID_IN_USE
         again = [world.executor.submit(resting_order(cloid=name)) for name in names[:2]]
         assert all(isinstance(outcome, Resting) for outcome in await outcomes(again))
@@ -386,7 +424,7 @@ async def test_replies_said_twice_count_once() -> None:
             assert isinstance(await world.executor.submit(resting_order()), Resting)
         await until(lambda: world.executor.strays == 5)
         assert world.executor.reception.malformed >= 5
-        assert world.executor.core.ended == 5
+        assert world.executor.core.intents.ended == 5
 
 
 # ------------------------------------------------------------------------------------------------- many faults

@@ -132,7 +132,7 @@ async def test_a_bad_request_is_refused_before_it_is_accepted(
     async with live() as world:
         with pytest.raises(error, match=text):
             world.executor.submit(resting_order(**changes))
-        assert world.executor.core.accepted == 0
+        assert world.executor.core.intents.accepted == 0
 
 
 async def test_a_cloid_is_taken_for_as_long_as_its_order_is_open() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from adapters.hyperliquid.records import OrderUpdate, UserFill
-from adapters.reception import TIDS_KEPT, Reception
+from adapters.reception import OTHER_CHANNELS, TIDS_KEPT, Reception
 from machines import events as ev
 
 
@@ -63,20 +63,15 @@ def test_only_so_many_trades_are_remembered() -> None:
     assert ears.tids == [*range(TIDS_KEPT + 1), 0], "the oldest one was forgotten"
 
 
-@pytest.mark.parametrize("status", ["open", "triggered"])
-def test_an_order_that_is_still_on_the_book_is_not_closed(status: str) -> None:
+@pytest.mark.parametrize("status", ["open", "triggered", "filled", "canceled", "marginCanceled", "something new"])
+def test_what_becomes_of_an_order_with_a_cloid_is_told_to_the_core(status: str) -> None:
     ears = Ears()
-    ears.hear("orderUpdates", [update(status, "0xab")])
-    assert ears.driven == []
-    assert len(ears.news) == 1
-
-
-@pytest.mark.parametrize("status", ["filled", "canceled", "rejected", "marginCanceled", "something new"])
-def test_an_order_with_any_other_status_is_closed(status: str) -> None:
-    ears = Ears()
-    ears.hear("orderUpdates", [update(status, "0xab"), update(status, None), update("open", "0xcd")])
-    assert ears.driven == [ev.OrderClosed("0xab")]
-    assert len(ears.news) == 3
+    ears.hear("orderUpdates", [update(status, "0xab"), update(status, None)])
+    (seen,) = ears.driven
+    assert isinstance(seen, ev.OrderSeen)
+    assert (seen.cloid, seen.record.status) == ("0xab", status)
+    assert seen.record.on_book is (status in ("open", "triggered"))
+    assert len(ears.news) == 2
 
 
 def test_nonsense_is_counted_and_logged_ten_times(caplog: pytest.LogCaptureFixture) -> None:
@@ -96,6 +91,19 @@ def test_nonsense_is_counted_and_logged_ten_times(caplog: pytest.LogCaptureFixtu
         1,
     ]
     assert ears.driven == [ev.ErrorReceived(1, "no", None)] * 25
+
+
+def test_channels_that_a_peer_makes_up_take_no_room(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="hip3")
+    ears = Ears()
+    for number in range(1_000):
+        ears.hear(f"{'x' * 200}", number)
+        ears.hear(f"channel {number}", number)
+    counted = ears.reception.unread_channels
+    assert counted.total() == 2_000
+    assert counted[OTHER_CHANNELS] == 981
+    assert counted["x" * 100] == 1_000
+    assert len(counted) == len(caplog.records) == 21
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,15 @@ async def test_a_reset_that_is_met_while_writing_is_a_broken_write() -> None:
         await until(lambda: diary.lines.count("open") == 2)
 
 
+async def test_a_socket_that_takes_no_more_is_a_broken_write() -> None:
+    async with peer(linger) as url, running(url) as (transport, diary):
+        await until(lambda: "open" in diary.lines)
+        assert transport._connection is not None
+        transport._connection.transport.write_eof()
+        with pytest.raises(WriteBroken, match="RuntimeError"):
+            transport.write("may have left")
+
+
 async def test_a_frame_that_waits_in_the_buffer_stops_writing() -> None:
     """X6: nothing signed is held back; a socket that does not take more is not writable."""
     async with peer(linger) as url, Wire(url) as wire, running(wire.ws_url) as (transport, diary):

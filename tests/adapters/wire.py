@@ -100,10 +100,14 @@ class Wire:
         for link in tuple(self._links):
             await asyncio.get_running_loop().sock_sendall(link.client, bytes((_TEXT,)) + length + payload)
 
+    def frames(self, method: str) -> list[dict[str, Any]]:
+        """The frames of this method that clients sent, oldest first."""
+        frames = [json.loads(frame) for record in self.sent for frame in _client_frames(record)]
+        return [frame for frame in frames if frame["method"] == method]
+
     def posts(self) -> list[dict[str, Any]]:
         """The posts that clients sent, oldest first."""
-        frames = [json.loads(frame) for record in self.sent for frame in _client_frames(record)]
-        return [frame for frame in frames if frame["method"] == "post"]
+        return self.frames("post")
 
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()

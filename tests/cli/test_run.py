@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
-from adapters.cli import run
+from adapters.cli import app, run
 from adapters.config import Config
-from adapters.executor import Executor
+from adapters.executor import CloseReport, Executor
 from adapters.exit_codes import ExitCode
 from adapters.hyperliquid.signing import Signer
 from adapters.venue.server import Venue
@@ -227,19 +228,32 @@ async def test_a_key_that_the_venue_does_not_know(tmp_path: Path, network: str, 
             assert "network 'local'" in said
 
 
+def refused_here(config: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
+    """Exit code and message of a run in this process, for errors that come before anything is started."""
+    monkeypatch.setattr(run, "configure_logs", lambda _: None)
+    monkeypatch.setenv(VARIABLE, KEY)
+    result = CliRunner().invoke(app, ["run", "--config", str(config)])
+    assert result.output.startswith("hip3 run: ")
+    assert KEY not in result.output
+    return result.exit_code, result.output
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
         ({"post_timeout_ms": 100}, "post_timeout_ms: Expected `int` >= 3000"),
         ({"tick": 5}, "Object contains unknown field `tick`"),
         ({"slippage": "all"}, "slippage: expected a fraction from 0 to below 1"),
+        ({"high_watermark": 200}, "high_watermark: expected at most inflight_limit, 100; got 200"),
     ],
 )
-async def test_an_unusable_configuration(tmp_path: Path, settings: dict[str, str | int], said: str) -> None:
+def test_an_unusable_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str | int], said: str
+) -> None:
     config = written(tmp_path / "executor.toml", "ws://127.0.0.1:1/ws", "http://127.0.0.1:1", **settings)
-    async with hip3_run(config) as process:
-        assert await process.exit_code() == ExitCode.CONFIG
-        assert f"{config}: {said}" in refused(process)
+    code, text = refused_here(config, monkeypatch)
+    assert code == ExitCode.CONFIG
+    assert text.startswith(f"hip3 run: {config}: {said}")
 
 
 async def test_no_configuration_at_all(tmp_path: Path) -> None:
@@ -257,41 +271,68 @@ async def test_no_configuration_at_all(tmp_path: Path) -> None:
         (0o600, "00" * 32, "no private key of secp256k1"),
     ],
 )
-async def test_an_unusable_key(tmp_path: Path, mode: int | None, content: str, said: str) -> None:
+def test_an_unusable_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int | None, content: str, said: str
+) -> None:
     key = tmp_path / "key.txt"
     if mode is not None:
         key.write_text(content, encoding="ascii")
         key.chmod(mode)
     source = f'{{ file = "{key}" }}'
     config = written(tmp_path / "executor.toml", "ws://127.0.0.1:1/ws", "http://127.0.0.1:1", key=source)
-    async with hip3_run(config) as process:
+    code, text = refused_here(config, monkeypatch)
+    assert code == ExitCode.KEY
+    assert said in text
+    assert str(key) in text
+
+
+async def test_no_key_at_all(tmp_path: Path) -> None:
+    config = written(tmp_path / "executor.toml", "ws://127.0.0.1:1/ws", "http://127.0.0.1:1")
+    async with hip3_run(config, key="") as process:
         assert await process.exit_code() == ExitCode.KEY
-        line = refused(process)
-        assert said in line
-        assert str(key) in line
+        assert f"the environment variable {VARIABLE} is not set" in refused(process)
 
 
-async def test_a_wrong_command_line(tmp_path: Path) -> None:
-    for arguments in (("run",), ("run", "--config", "x.toml", "--key", "0xabc"), ("run", "--conf")):
-        async with Hip3(*arguments) as process:
-            assert await process.exit_code() == ExitCode.USAGE
-            assert any("Usage: " in line for line in process.plain)
+async def test_a_key_on_the_command_line_is_a_usage_error() -> None:
+    async with Hip3("run", "--config", "x.toml", "--key", KEY) as process:
+        assert await process.exit_code() == ExitCode.USAGE
+        assert any("No such option: --key" in line for line in process.plain)
+        assert not any(KEY in line for line in process.plain)
 
 
+class BreaksAtWork(Executor):
+    """An executor with a fault soon after its start."""
+
+    def start(self) -> None:
+        super().start()
+        asyncio.get_running_loop().call_later(0.05, self.driver.fail, RuntimeError("for the test"))
+
+
+class BreaksAtTheEnd(Executor):
+    """One that is told to stop, and meets its fault then."""
+
+    def start(self) -> None:
+        super().start()
+        asyncio.get_running_loop().call_later(0.05, signal.raise_signal, signal.SIGTERM)
+
+    async def close(self) -> CloseReport:
+        self.driver.fail(RuntimeError("for the test"))
+        return await super().close()
+
+
+@pytest.mark.parametrize("breaking", [BreaksAtWork, BreaksAtTheEnd])
 def test_a_fault_of_its_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    breaking: type[Executor],
 ) -> None:
     """In this process, because a process of its own offers no way to break it from outside."""
-
-    class Breaking(Executor):
-        def start(self) -> None:
-            super().start()
-            asyncio.get_running_loop().call_later(0.05, self.driver.fail, RuntimeError("for the test"))
 
     port = free_port()
     config = written(tmp_path / "executor.toml", f"ws://127.0.0.1:{port}/ws", f"http://127.0.0.1:{port}")
     monkeypatch.setenv(VARIABLE, KEY)
-    monkeypatch.setattr(run, "Executor", Breaking)
+    monkeypatch.setattr(run, "Executor", breaking)
     monkeypatch.setattr(run, "configure_logs", lambda _: None)
     with pytest.raises(typer.Exit) as caught:
         run.command(config)

@@ -63,7 +63,7 @@ def test_b3_cancel_queue_counts_outstanding_items_so_that_a_return_finds_its_pla
     assert queues.enqueue(cancel_intent(3)) is Admission.QUEUE_FULL
     queues.requeue(batch.items)
     assert (queues.queued(CANCEL), queues.outstanding[CANCEL]) == (2, 2)
-    queues.drop(CANCEL)
+    queues.drop_all()
     queues.ended(batch.items[0])
     assert queues.enqueue(cancel_intent(3)) is Admission.QUEUED
 
@@ -259,17 +259,17 @@ def test_new_orders_are_dropped_alone() -> None:
     assert queues.drop_new_orders() == []
 
 
-def test_everything_is_dropped_when_no_queue_is_named() -> None:
+def test_everything_is_dropped() -> None:
     queues = scheduler()
     _three(queues)
-    assert seqs(queues.drop()) == [2, 3, 1, 4]
+    assert seqs(queues.drop_all()) == [2, 3, 1, 4]
     assert _queued(queues) == [0, 0, 0]
 
 
 def test_dropped_items_stay_outstanding_until_they_have_their_outcome() -> None:
     queues = scheduler()
     items = _three(queues)
-    queues.drop()
+    queues.drop_all()
     assert queues.outstanding == {CANCEL: 1, REDUCE_ONLY: 1, NEW_ORDER: 2}
     for item in items:
         INTENT.step(item, IntentEvent.DROP, outcome=NotExecuted("test"))

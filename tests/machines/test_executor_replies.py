@@ -30,6 +30,7 @@ from tests.machines.builders import (
     TOO_LOW,
     Desk,
     cancel,
+    cloid,
     fields,
     of_type,
     order,
@@ -131,6 +132,7 @@ def test_p7_cancels_and_reduce_only_turned_away_at_the_gate_return_to_their_plac
     desk.answer(second, GatewayError("429 Too Many Requests"))
     effects = desk.answer(first, GatewayError(GATE))
     assert effects == [ev.PostEnded(first)]
+    assert desk.core.intents.moved == list(first.items)
     assert (_state(first), first.ambiguous) == (PostState.FAILED, False)
     desk.clock.advance(1_000)
     assert [seqs(desk.send().items) for _ in range(3)] == [[1, 2], [3, 4], [5, 6]]
@@ -146,6 +148,17 @@ def test_p7_returned_items_make_room_only_when_they_end() -> None:
     desk.clock.advance(1_000)
     desk.reply(desk.send(), Canceled(), Canceled())
     assert desk.admit(cancel(3)).admission.accepted
+
+
+def test_p7_reduce_only_order_that_its_owner_cancels_does_not_return() -> None:
+    desk = Desk()
+    post = desk.post(reduce_only(cloid=cloid(1)), reduce_only(cloid=cloid(2)))
+    desk.submit(cancel(1))
+    desk.answer(post, GatewayError("429"))
+    assert desk.outcome(post.items[0]) == NotExecuted("refused by the venue's gate: 429")
+    assert desk.outcome(post.items[1]) is None
+    desk.clock.advance(1_000)
+    assert [seqs(desk.send().items) for _ in range(2)] == [[3], [2]]
 
 
 def test_p7_new_orders_turned_away_at_the_gate_end_as_not_executed() -> None:

@@ -169,6 +169,16 @@ def test_noop_is_no_rejection_and_no_success() -> None:
     assert not desk.halted()
 
 
+@pytest.mark.parametrize("reason", ["Too many cumulative requests sent (9 > 8)", "Invalid nonce: nonce too high 3 > 2"])
+def test_refusal_that_does_not_concern_the_key_is_no_verdict_on_it(reason: str) -> None:
+    desk = _connected()
+    assert of_type(desk.answer(desk.send(), Refused(reason)), ev.KeyRefused) == []
+    assert desk.tick() is None
+    desk.clock.advance(1_000)
+    desk.answer(desk.send(), Accepted(()))
+    assert desk.state() is SessionState.READY
+
+
 # ---------------------------------------------------------------------------------------------------------- drift
 
 
@@ -266,6 +276,16 @@ def test_d3_after_a_reconnect_waiting_work_flows_again() -> None:
     assert [(post.priority, len(post.items)) for post in sent] == [(Priority.CANCEL, 3), (Priority.REDUCE_ONLY, 1)]
     desk.reply(sent[1], FILLED)
     assert desk.send().priority is Priority.NEW_ORDER
+
+
+def test_new_orders_wait_until_the_new_connection_is_ready() -> None:
+    desk = Desk()
+    waiting = desk.submit(order())
+    desk.handle(ev.ConnectionLost("reset"))
+    desk.connect()
+    assert desk.tick() is None, "the clock of this connection is not synced yet"
+    desk.learn()
+    assert desk.send().items == (waiting,)
 
 
 def test_failed_attempt_to_connect_loses_nothing() -> None:

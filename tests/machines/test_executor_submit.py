@@ -40,6 +40,7 @@ from tests.machines.builders import (
     of_type,
     order,
     reduce_only,
+    seqs,
 )
 
 LOADED = CoreSettings(inflight_limit=3, high_watermark=2)
@@ -198,6 +199,13 @@ def test_b3_full_reduce_only_queue_trips_the_hard_stop() -> None:
     assert of_type(effects, ev.Halted) == [ev.Halted("the reduce-only queue is full")]
     assert desk.outcome(waiting) == NotExecuted("halted: the reduce-only queue is full")
     assert (desk.halted(), desk.told[3]) == (True, 1)
+
+
+@pytest.mark.parametrize("make", [NEVER_CONNECTED, _cloid_open, _draining])
+def test_reduce_only_order_refused_for_another_reason_does_not_halt(make: Callable[[], Desk]) -> None:
+    desk = make()
+    assert not desk.admit(reduce_only(cloid=cloid(1))).admission.accepted
+    assert not desk.halted()
 
 
 @pytest.mark.parametrize("request_", [cancel(), order()])
@@ -495,3 +503,20 @@ def test_b5_flatten_passes_while_halted_and_degraded_ahead_of_new_orders() -> No
     desk.handle(ev.StopTripped("operator"))
     desk.submit(replace(FLATTEN, market="BTC"))
     assert desk.send().priority is Priority.REDUCE_ONLY
+
+
+def test_b5_flattening_order_is_reduce_only_whatever_it_says() -> None:
+    desk = Desk()
+    item = desk.submit(order(flatten=True))
+    assert item.priority is Priority.REDUCE_ONLY
+    assert isinstance(item.request, Order)
+    assert item.request.reduce_only
+
+
+def test_modify_does_not_overtake_the_order_that_it_replaces() -> None:
+    desk = Desk()
+    desk.submit(order(cloid=cloid(1)))
+    modify = desk.submit(Modify(cloid=cloid(1), order=reduce_only()))
+    assert modify.priority is Priority.NEW_ORDER
+    assert [seqs(desk.send().items) for _ in range(2)] == [[1], [2]]
+    assert desk.submit(Modify(cloid=cloid(1), order=reduce_only())).priority is Priority.REDUCE_ONLY

@@ -353,6 +353,11 @@ BROKEN = [
         _with(quarantined=7, quarantined_posts=7),
         "post 5 carries new orders with 8 slots occupied",
     ),
+    (
+        "NoNewOrderWhileDegradedOrHalted",
+        _with(session=SessionState.SYNCING),
+        "post 5 carries new orders while the session is syncing",
+    ),
     ("OneActionTypePerPost", _with_intent(6, kind=ActionKind.MODIFY), "post 5 of kind order carries other kinds"),
     ("OneActionTypePerPost", _with_intent(6, priority=Priority.CANCEL), "post 5 of kind order carries other kinds"),
     ("OneActionTypePerPost", _with_intent(6, alo=True), "post 5 mixes post-only orders with others"),
@@ -446,6 +451,11 @@ def test_invariant_reports_what_is_wrong(name: str, broken: Callable[[], Snapsho
     assert name in reported
     assert detail in reported[name].detail
     assert str(reported[name]) == f"{name}: {reported[name].detail}"
+
+
+def test_resend_after_an_unknown_ending_is_told_apart_from_a_wrong_report() -> None:
+    resent = list(violations(_with_intent(2, attempts=(2, 5), state=IntentState.POSTED, outcome=None, outcomes=0)()))
+    assert [violation.invariant.id for violation in resent] == ["NoBlindResend"]
 
 
 def test_every_invariant_was_seen_to_report() -> None:

@@ -9,7 +9,14 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from aiohttp import ClientConnectionError, ClientSession, ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
+from aiohttp import (
+    ClientConnectionError,
+    ClientSession,
+    ClientWebSocketResponse,
+    ClientWSTimeout,
+    WSMsgType,
+    WSServerHandshakeError,
+)
 
 from adapters.venue import Venue, VenueConfig
 from adapters.venue.faults import Faults
@@ -27,10 +34,12 @@ class Wire:
     def __init__(self, venue: Venue, session: ClientSession) -> None:
         self.venue = venue
         self.session = session
+        self.sockets: list[ClientWebSocketResponse] = []
         self.trader = Trader(1, None)
 
     async def connect(self) -> ClientWebSocketResponse:
-        socket = await self.session.ws_connect(self.venue.ws_url, compress=0)
+        socket = await self.session.ws_connect(self.venue.ws_url, compress=0, timeout=ClientWSTimeout(ws_close=1))
+        self.sockets.append(socket)
         assert await socket.receive_str() == "Websocket connection established."
         return socket
 
@@ -50,7 +59,12 @@ class Wire:
 async def running(**settings: Any) -> AsyncIterator[Wire]:
     config = VenueConfig(accounts={Trader(1).address: Decimal(1_000_000)}, **({"liquidity": NO_MAKERS} | settings))
     async with Venue(config) as venue, ClientSession() as session:
-        yield Wire(venue, session)
+        wire = Wire(venue, session)
+        try:
+            yield wire
+        finally:
+            for socket in wire.sockets:
+                await socket.close()
 
 
 async def channel(socket: ClientWebSocketResponse, name: str) -> Any:

@@ -1,0 +1,185 @@
+"""The register of posts: each ends once, holds a slot exactly while it is sent, and is found by id and connection."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, MultipleResults, initialize, invariant, multiple, precondition
+
+from machines.errors import IllegalEvent, SignedNonceMismatch, StepOrderError
+from machines.inflight import InflightTracker
+from machines.intent import ActionKind
+from machines.post import PostEvent, PostRequest, PostRequestManager, PostState
+from machines.session import SessionState
+from machines.snapshot import Snapshot
+from spec.invariants import violations
+from tests.stateful.record import RECORD, Explorer, rule
+from tests.stateful.venue import TRUE_ORIGIN_MS
+
+ENDINGS: Final = {
+    PostEvent.ACK: PostState.ACKED,
+    PostEvent.FAIL: PostState.FAILED,
+    PostEvent.TIME_OUT: PostState.TIMED_OUT,
+    PostEvent.DISCONNECT: PostState.DISCONNECTED,
+}
+LIMIT: Final = 4
+
+
+class Posts(Explorer):
+    """`PostRequestManager` against a dict of what is open (findings P1 to P6, I1, D1, D2)."""
+
+    posts: Bundle[PostRequest] = Bundle("posts")
+
+    @initialize(timeout_ms=st.sampled_from((3_000, 4_000, 5_000)), last_id=st.sampled_from((0, 7)))
+    def begin(self, timeout_ms: int, last_id: int) -> None:
+        self.inflight = InflightTracker(LIMIT, LIMIT - 1)
+        self.register = PostRequestManager(self.inflight, timeout_ms, last_id)
+        self.last_id = last_id
+        self.now = 0
+        self.epoch = 1
+        self.misreports = 0
+        self.in_hand: PostRequest | None = None
+        self.due: dict[int, int] = {}
+        self.states: dict[PostRequest, PostState] = {}
+
+    def ended(self, post: PostRequest, state: PostState) -> None:
+        """The model's note that a post ended."""
+        self.due.pop(post.post_id, None)
+        self.states[post] = state
+
+    # ------------------------------------------------------------------------------------------------------ hand-over
+
+    def take(self) -> PostRequest:
+        """A post is taken in hand."""
+        self.last_id += 1
+        nonce = TRUE_ORIGIN_MS + self.last_id
+        post = self.register.prepare(ActionKind.NOOP, None, (), nonce, TRUE_ORIGIN_MS)
+        assert post.post_id == self.last_id
+        self.in_hand = post
+        self.states[post] = PostState.QUEUED
+        return post
+
+    def write(self, post: PostRequest) -> None:
+        """The post in hand is written, if there is a slot."""
+        if len(self.due) == LIMIT:
+            RECORD.sometimes("a post finds no slot")
+            with pytest.raises(IllegalEvent):
+                self.register.sent(post.post_id, post.nonce, self.epoch, self.now)
+            return
+        assert self.register.sent(post.post_id, post.nonce, self.epoch, self.now) is post
+        self.in_hand = None
+        self.due[post.post_id] = self.now + self.register.timeout_ms
+        self.states[post] = PostState.SENT
+
+    @rule(target=posts)
+    @precondition(lambda self: self.in_hand is None)
+    def post_is_taken_in_hand(self) -> PostRequest:
+        return self.take()
+
+    @rule(target=posts, times=st.integers(1, LIMIT))
+    @precondition(lambda self: self.in_hand is None)
+    def posts_leave(self, times: int) -> MultipleResults[PostRequest]:
+        posts: list[PostRequest] = []
+        while self.in_hand is None and len(posts) < times:
+            posts.append(self.take())
+            self.write(posts[-1])
+        return multiple(*posts)
+
+    @rule()
+    @precondition(lambda self: self.in_hand is not None)
+    def post_is_written(self) -> None:
+        assert self.in_hand is not None
+        self.write(self.in_hand)
+
+    @rule()
+    @precondition(lambda self: self.in_hand is not None)
+    def post_is_refused(self) -> None:
+        post = self.in_hand
+        assert post is not None
+        assert self.register.refused(post.post_id) is post
+        self.in_hand = None
+        self.ended(post, PostState.UNSENT)
+
+    @rule()
+    @precondition(lambda self: self.misreports < 3)
+    def hand_over_is_misreported(self) -> None:
+        self.misreports += 1
+        post_id, nonce = (0, 0) if self.in_hand is None else (self.in_hand.post_id, self.in_hand.nonce)
+        with pytest.raises(StepOrderError):
+            self.register.sent(post_id + 1, nonce, self.epoch, self.now)
+        with pytest.raises(StepOrderError):
+            self.register.refused(post_id + 1)
+        if self.in_hand is not None:
+            with pytest.raises(StepOrderError):
+                self.register.prepare(ActionKind.NOOP, None, (), nonce + 1, TRUE_ORIGIN_MS)
+            with pytest.raises(SignedNonceMismatch):
+                self.register.sent(post_id, nonce - 1, self.epoch, self.now)
+
+    # --------------------------------------------------------------------------------------------------------- endings
+
+    @rule(post=posts, event=st.sampled_from(sorted(ENDINGS, key=lambda event: event.value)))
+    def post_ends(self, post: PostRequest, event: PostEvent) -> None:
+        if post.post_id in self.due:
+            self.register.end(post, event)
+            self.ended(post, ENDINGS[event])
+        else:
+            RECORD.sometimes("a post is ended twice", post.state in ENDINGS.values())
+            with pytest.raises(IllegalEvent):
+                self.register.end(post, event)
+
+    @rule(ms=st.sampled_from((1, 500, 1_500, 3_000, 5_000)), looked=st.booleans())
+    def time_passes(self, ms: int, looked: bool) -> None:
+        self.now += ms
+        if looked:
+            due = [post_id for post_id, deadline in self.due.items() if deadline <= self.now]
+            expired = self.register.expire(self.now)
+            assert [post.post_id for post in expired] == due, "oldest first, each once, none forgotten"
+            for post in expired:
+                self.ended(post, PostState.TIMED_OUT)
+
+    @rule()
+    @precondition(lambda self: self.due)
+    def connection_is_lost(self) -> None:
+        lost = self.register.disconnect()
+        assert [post.post_id for post in lost] == list(self.due)
+        for post in lost:
+            self.ended(post, PostState.DISCONNECTED)
+        self.epoch += 1
+
+    # ---------------------------------------------------------------------------------------------------- what is seen
+
+    @rule(post=posts, shift=st.integers(-1, 1))
+    def post_is_looked_up(self, post: PostRequest, shift: int) -> None:
+        is_open = post.post_id in self.due and shift == 0
+        assert self.register.find(post.post_id, post.epoch + shift) is (post if is_open else None)
+
+    @invariant()
+    def register_is_right(self) -> None:
+        register = self.register
+        assert register.in_hand is self.in_hand
+        assert len(register) == len(self.due) == self.inflight.count
+        assert register.next_deadline_ms == min(self.due.values(), default=None)
+        assert {post: post.state for post in self.states} == self.states
+
+    @invariant()
+    def invariants_hold(self) -> None:
+        snapshot = Snapshot(
+            inflight=self.inflight.count,
+            inflight_state=self.inflight.state,
+            limit=LIMIT,
+            high_watermark=self.inflight.high_watermark,
+            open_posts=len(self.register),
+            items_in_flight=self.register.items_in_flight,
+            in_hand=self.register.in_hand,
+            posts=list(self.states),
+            intents=(),
+            queues={},
+            accepted=0,
+            ended=0,
+            halted=False,
+            session=SessionState.READY,
+            batch_limit=1,
+        )
+        assert [str(violation) for violation in violations(snapshot)] == []

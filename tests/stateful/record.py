@@ -1,0 +1,123 @@
+"""What the suite itself has done: stateful tests silence health checks, so that nothing else would show idle runs.
+
+Three things are recorded while a state machine is explored: which of its rules fired, which transitions of the
+tables were made, and which notable things were seen at least once (*sometimes* checks: a check that always passes
+because nothing ever happened is worthless). `test_suite.py` judges the record.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import Enum
+from functools import wraps
+from typing import Any, ClassVar, Final, TypeAlias
+
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, run_state_machine_as_test
+from hypothesis.stateful import rule as hypothesis_rule
+from hypothesis.strategies import SearchStrategy
+
+from tests.machines.builders import all_machines
+
+Move: TypeAlias = tuple[Enum, Enum, Enum]
+"""Event, source and target of a transition; the enums tell the machines apart."""
+
+
+class Explorer(RuleBasedStateMachine):
+    """A state machine of this suite.
+
+    Attributes:
+        effort: How many times the profile's number of examples it is worth.
+    """
+
+    effort: ClassVar[int] = 1
+
+
+class Record:
+    """What happened while state machines were explored.
+
+    Attributes:
+        fired: How often each rule fired, by the names of state machine and rule.
+        moves: How often each transition was made.
+        seen: How often each notable thing was seen.
+        explored: The state machines explored so far.
+    """
+
+    def __init__(self) -> None:
+        self.fired: Counter[tuple[str, str]] = Counter()
+        self.moves: Counter[Move] = Counter()
+        self.seen: Counter[str] = Counter()
+        self.explored: set[type[Explorer]] = set()
+        self._watching = False
+
+    def rule_fired(self, machine: object, name: str) -> None:
+        """A rule of a state machine ran to its end."""
+        if self._watching:
+            self.fired[type(machine).__name__, name] += 1
+
+    def sometimes(self, name: str, holds: bool = True) -> None:
+        """Something that has to be seen at least once was seen, if `holds`."""
+        if holds and self._watching:
+            self.seen[name] += 1
+
+    def moved(self, _: object, event: Enum, source: Enum, target: Enum) -> None:
+        """A transition was made."""
+        self.moves[event, source, target] += 1
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Record what happens inside; outside, runs that are meant to fail leave no mark."""
+        tables = all_machines()
+        for table in tables:
+            table.observers.append(self.moved)
+        self._watching = True
+        try:
+            yield
+        finally:
+            self._watching = False
+            for table in tables:
+                table.observers.remove(self.moved)
+
+
+RECORD: Final = Record()
+"""The record of this session."""
+
+
+def rule(
+    *, target: Bundle[Any] | None = None, **arguments: SearchStrategy[Any]
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Hypothesis's `rule`, counted."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def counted(machine: Explorer, **facts: Any) -> Any:
+            result = function(machine, **facts)
+            RECORD.rule_fired(machine, function.__name__)
+            return result
+
+        targets: Any = {} if target is None else {"target": target}
+        untyped: Any = hypothesis_rule
+        ruled: Callable[..., Any] = untyped(**targets, **arguments)(counted)
+        return ruled
+
+    return decorate
+
+
+def rules_of(machine: type[Explorer]) -> set[tuple[str, str]]:
+    """The names of a state machine and of each of its rules."""
+    return {(machine.__name__, rule.function.__name__) for rule in machine.setup_state().rules}
+
+
+def run(machine: type[Explorer], **changes: Any) -> None:
+    """Run a state machine with the profile's settings, but for `changes`; raises what the first failing run raised."""
+    run_state_machine_as_test(machine, settings=settings(suppress_health_check=list(HealthCheck), **changes))
+
+
+def explore(machine: type[Explorer]) -> None:
+    """Run a state machine on the record, once a session."""
+    if machine not in RECORD.explored:
+        with RECORD.watching():
+            run(machine, max_examples=machine.effort * settings().max_examples)
+        RECORD.explored.add(machine)

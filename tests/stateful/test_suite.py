@@ -1,0 +1,91 @@
+"""Runs every state machine, then judges the suite itself: what never fired was never tested.
+
+The judging tests explore whatever has not been explored yet, so that each of them means the same alone as in the
+whole suite.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pytest
+
+from machines.intent import Admission, Canceled, Filled, NotExecuted, Rejected, Resting, Unknown
+from machines.nonce import Drift
+from machines.post import PostState
+from tests.machines.builders import all_machines
+from tests.stateful.composed import ComposedCore
+from tests.stateful.latches import Latches
+from tests.stateful.nonces import Nonces
+from tests.stateful.posts import Posts
+from tests.stateful.queues import Queues
+from tests.stateful.record import RECORD, Explorer, explore, rules_of
+from tests.stateful.slots import Slots
+from tests.stateful.venue import Proof
+
+STATE_MACHINES: Final[tuple[type[Explorer], ...]] = (Slots, Nonces, Posts, Queues, Latches, ComposedCore)
+
+SHRINKING_S: Final = 900
+"""A failing run is made small before it is reported, which takes Hypothesis up to 300 s."""
+
+SOMETIMES: Final = {
+    *(f"admission {admission.value}" for admission in Admission),
+    *(f"outcome {kind.__name__}" for kind in (Resting, Filled, Canceled, Rejected, NotExecuted, Unknown)),
+    *(f"post {state.value}" for state in PostState if state not in (PostState.QUEUED, PostState.SENT)),
+    *(f"drift {drift.value}" for drift in Drift),
+    *(f"a reply proves {proof.value}" for proof in Proof),
+    "the limit is reached",
+    "the watermark is reached",
+    "the cancel queue is full",
+    "the reduce_only queue is full",
+    "the new_order queue is full",
+    "a reply comes after the timeout",
+    "a reply comes twice",
+    "a reply comes from an earlier connection",
+    "an item comes back unsent",
+    "an item comes back refused by the gate",
+    "a nonce is spent already",
+    "a nonce sank below the window",
+    "no nonce is legal",
+    "the key is refused",
+    "a reduce-only order waits when the world heals",
+    "a slot is refused at the limit",
+    "a slot is refused back at 0",
+    "a post finds no slot",
+    "a post is ended twice",
+    "a batch comes back before others",
+    "a batch comes back behind others",
+    "a tripped stop trips again",
+}
+"""What has to be seen at least once, or the checks passed because nothing happened."""
+
+
+@pytest.fixture
+def everything_explored() -> None:
+    """All state machines have run."""
+    for machine in STATE_MACHINES:
+        explore(machine)
+
+
+@pytest.mark.timeout(SHRINKING_S)
+@pytest.mark.parametrize("machine", STATE_MACHINES, ids=lambda machine: machine.__name__)
+def test_nothing_breaks(machine: type[Explorer]) -> None:
+    explore(machine)
+
+
+@pytest.mark.usefixtures("everything_explored")
+def test_every_rule_fired() -> None:
+    rules = {rule for machine in STATE_MACHINES for rule in rules_of(machine)}
+    assert rules - set(RECORD.fired) == set()
+
+
+@pytest.mark.usefixtures("everything_explored")
+def test_every_transition_was_made() -> None:
+    moves = {(row.event, row.source, row.target) for table in all_machines() for row in table.table}
+    assert moves - set(RECORD.moves) == set()
+
+
+@pytest.mark.usefixtures("everything_explored")
+def test_everything_notable_was_seen() -> None:
+    assert set(RECORD.seen) == SOMETIMES
+    assert set(RECORD.seen) - SOMETIMES <= {""}, "seen, but not demanded"
