@@ -17,7 +17,7 @@ from machines.intent import (
 )
 from machines.nonce import Drift
 from machines.post import PostRequest, PostState
-from machines.reply import GatewayError, Refused, Unreadable
+from machines.reply import Accepted, GatewayError, Refused, Unreadable
 from machines.session import SessionState
 from machines.settings import CoreSettings
 from tests.machines.builders import FILLED, NOW, RESTING, Desk, cancel, of_type, order, reduce_only
