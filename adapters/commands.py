@@ -22,39 +22,17 @@ from adapters.driver import ExecutorFailed
 from adapters.executor import Executor
 from adapters.hyperliquid.info import VenueError
 from adapters.hyperliquid.markets import BadRequest
+from adapters.journal import JournalError
+from adapters.outcomes import describe
 from adapters.ticket import Ticket
 from machines.errors import IllegalEvent
-from machines.intent import (
-    Cancel,
-    Canceled,
-    Filled,
-    Modify,
-    NotExecuted,
-    Order,
-    Outcome,
-    Rejected,
-    Resting,
-    Side,
-    Tif,
-    Trigger,
-    Unknown,
-)
+from machines.intent import Cancel, Modify, Order, Side, Tif, Trigger
 
 Answer: TypeAlias = Callable[[dict[str, Any]], None]
 
 LINE_LIMIT: Final = 64 * 1024
 """Bytes in a command; an order takes about 200."""
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-
-OUTCOME_NAMES: Final[dict[type[Outcome], str]] = {
-    Resting: "resting",
-    Filled: "filled",
-    Canceled: "canceled",
-    Rejected: "rejected",
-    NotExecuted: "not_executed",
-    Unknown: "unknown",
-}
-"""The outcomes as people and programs read them."""
 
 
 class _Command(msgspec.Struct, tag_field="op", forbid_unknown_fields=True, kw_only=True):
@@ -116,6 +94,12 @@ class Flatten(_Command, tag="flatten"):
     market: str | None = None
 
 
+class AskOutcome(_Command, tag="outcome"):
+    """Ask what became of an order, of this run or an earlier one."""
+
+    cloid: str
+
+
 class Halt(_Command, tag="halt"):
     """Trip the hard stop."""
 
@@ -136,9 +120,13 @@ class _Reference(msgspec.Struct):
     ref: str | None = None
 
 
-Command: TypeAlias = PlaceOrder | CancelOrder | ModifyOrder | Flatten | Halt | Reset | Status
+Command: TypeAlias = PlaceOrder | CancelOrder | ModifyOrder | Flatten | AskOutcome | Halt | Reset | Status
 _DECODER: Final = msgspec.json.Decoder(Command)
 _REFERENCE: Final = msgspec.json.Decoder(_Reference)
+
+
+class UnknownCloid(Exception):
+    """There is no order with this cloid."""
 
 
 class CommandSession:
@@ -177,7 +165,7 @@ class CommandSession:
             return
         try:
             await self._carry_out(command)
-        except (BadRequest, IllegalEvent, VenueError) as error:
+        except (BadRequest, IllegalEvent, VenueError, JournalError, UnknownCloid) as error:
             self._refuse(command.ref, error)
 
     async def _carry_out(self, command: Command) -> None:
@@ -194,6 +182,11 @@ class CommandSession:
                 self._answer({"ref": command.ref, "flattening": len(tickets)})
                 for ticket in tickets:
                     self._track(command.ref, ticket)
+            case AskOutcome(cloid=cloid):
+                known = executor.ticket_of(cloid.lower())
+                if known is None:
+                    raise UnknownCloid(f"the journal has no order {cloid} that has ended or is under way")
+                self._track(command.ref, known)
             case Halt(reason=reason):
                 executor.halt(reason)
                 self._answer(self._status(command.ref))
@@ -240,8 +233,3 @@ def _reference(line: bytes) -> str | None:
         return _REFERENCE.decode(line).ref
     except _UNREADABLE:
         return None
-
-
-def describe(outcome: Outcome) -> dict[str, Any]:
-    """An outcome as JSON: `outcome` names it, its other fields follow."""
-    return {"outcome": OUTCOME_NAMES[type(outcome)], **msgspec.to_builtins(outcome)}

@@ -6,6 +6,7 @@ with its place in the file and what was expected. The file holds no secret: it s
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from decimal import Decimal, InvalidOperation
@@ -17,6 +18,7 @@ import msgspec
 from msgspec import Meta
 
 from adapters.hyperliquid.signing import Network, Signer
+from adapters.journal import Durability, JournalMisused, Retention
 from adapters.keys import is_key, key_from_env, key_from_file
 from machines.batch import QueueLimits
 from machines.inflight import HIGH_WATERMARK, VENUE_LIMIT
@@ -73,6 +75,29 @@ class Queues(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     batch: Positive = 50
 
 
+class JournalTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where the journal is and how it is kept (docs/journal.md).
+
+    Attributes:
+        file: Its path; by default one for each network and signer, in the user's folder for state.
+        durability: `normal` survives the end of the process, `full` the end of the operating system too.
+        keep: How much history is kept.
+    """
+
+    file: str | None = None
+    durability: Durability = "normal"
+    keep: Retention = Retention()
+
+    def path(self, network: Network, signer: str) -> Path:
+        """The file; the default's folder is made when it is missing."""
+        if self.file is not None:
+            return Path(self.file).expanduser()
+        state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+        folder = Path(state).expanduser() / "hip3"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder / f"{network}-{signer}.journal"
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything that can be set.
 
@@ -98,6 +123,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         queues: Sizes of queues and batches.
         slippage: The most that a flattening order may give up against the mid price, as a fraction of it.
         silence_ms: A connection on which nothing arrives for this long is replaced; asked for life at half of it.
+        journal: Where everything is written down before it takes effect, and how long it is kept.
         control_socket: Path of a Unix socket to take commands on; none by default: standard input is read.
         drain_ms: How long a shutdown waits for queued cancels and reduce-only orders and for open posts.
     """
@@ -120,6 +146,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     queues: Queues = Queues()
     slippage: str = "0.05"
     silence_ms: Annotated[int, Meta(ge=1_000, le=60_000)] = 30_000
+    journal: JournalTerms = JournalTerms()
     control_socket: str | None = None
     drain_ms: Annotated[int, Meta(ge=0)] = 10_000
 
@@ -181,7 +208,7 @@ def load_config(path: Path) -> Config:
         return msgspec.convert(raw, Config)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path}: {_readable(str(error))}") from None
-    except ConfigError as error:
+    except (ConfigError, JournalMisused) as error:
         raise ConfigError(f"{path}: {error}") from None
 
 

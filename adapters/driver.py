@@ -8,6 +8,10 @@ has its admission when `dispatch` returns.
 step that asked for it: sign, write, report, and only then the next event. What fails before the write is
 `SendRefused`; what fails in it is `SendBroken`, and the connection is dropped.
 
+**Journal first.** A step is in the journal before anything of it takes effect: before its frame leaves, before an
+outcome is told (settlement.md, rules 1 and 2). A journal that fails trips the hard stop, and keeps it tripped: new
+orders end, cancels and reduce-only orders still go out, unrecorded.
+
 **When it ticks.** At least `tick_ms` lie between two posts. An idle executor sends the first intent at once, after
 the submits that belong to the same turn of the event loop, so that they travel together (design.md, Tick).
 """
@@ -20,15 +24,17 @@ from collections.abc import Sequence
 from random import Random
 from typing import Final, Protocol
 
+from adapters.clock import StepClock
 from adapters.config import Config
 from adapters.hyperliquid.markets import Markets
 from adapters.hyperliquid.signing import Signer
 from adapters.hyperliquid.wire import action_of, ping_frame, post_frame
+from adapters.journal import JournalError
 from adapters.logs import get_logger
 from adapters.monitor import Monitor
+from adapters.recorder import Recorder
 from adapters.transport import NotWritten, Transport, WriteBroken
 from machines import events as ev
-from machines.clock import Clock
 from machines.errors import IllegalEvent
 from machines.executor import ExecutorCore
 from machines.intent import Priority
@@ -75,23 +81,34 @@ class Driver:
         transport: The connection.
         markets: The venue's markets; none until the owner has loaded them.
         fault: Why the driver stopped; None while it works.
+        journal_fault: Why nothing is recorded any more; None while everything is.
     """
 
     def __init__(
-        self, core: ExecutorCore, signer: Signer, config: Config, clock: Clock, owner: Owner, jitter: Random
+        self,
+        core: ExecutorCore,
+        recorder: Recorder,
+        signer: Signer,
+        config: Config,
+        clock: StepClock,
+        owner: Owner,
+        jitter: Random,
     ) -> None:
-        """Prepare; nothing happens before the first event."""
+        """Prepare; nothing happens before the first event. `clock` is the one of core and recorder."""
         self.core = core
         self.monitor = Monitor()
-        self.transport = Transport(config.endpoints[0], self, clock, config.silence_ms, jitter)
+        self.transport = Transport(config.endpoints[0], self, clock.live, config.silence_ms, jitter)
         self.markets = Markets(())
         self.fault: ExecutorFailed | None = None
+        self.journal_fault: JournalError | None = None
+        self._recorder = recorder
         self._signer = signer
         self._config = config
-        self._clock = clock
+        self._step_clock = clock
+        self._clock = clock.live
         self._owner = owner
         self._inbox: deque[ev.Event] = deque()
-        self._violation: Violation | None = None
+        self._unfit: str | None = None
         self._reported: set[str] = set()
         self._busy = False
         self._state = core.session.state
@@ -158,6 +175,12 @@ class Driver:
             if handle is not None:
                 handle.cancel()
 
+    def on_journal_failed(self, error: JournalError) -> None:
+        """Nothing more is recorded: no new order passes from here on."""
+        if self.journal_fault is None:
+            self.journal_fault = error
+            log.critical("journal_failed", error=f"{type(error).__name__}: {error}")
+
     def fail(self, error: BaseException) -> ExecutorFailed:
         """Stop for good, because `error` shows that something of our own is broken; the owner is told."""
         if self.fault is None:
@@ -208,9 +231,20 @@ class Driver:
         self._perform(effects)
 
     def _handle(self, event: ev.Event) -> Sequence[ev.Effect]:
-        effects = self.core.handle(event)
+        self._step_clock.begin_step()
+        with self._recorder.watching():
+            effects = self.core.handle(event)
+        self._record(event, effects)
         self._watch()
         return effects
+
+    def _record(self, event: ev.Event, effects: Sequence[ev.Effect]) -> None:
+        if self.journal_fault is not None:
+            return
+        try:
+            self._recorder.record(event, effects)
+        except JournalError as error:
+            self.on_journal_failed(error)
 
     def _perform(self, effects: Sequence[ev.Effect]) -> None:
         settlements = self.core.settler.moved
@@ -243,18 +277,23 @@ class Driver:
 
     def _watch(self) -> None:
         """Check the invariants; one that is violated is logged once, and new orders stop while it is."""
-        self._violation = violation = self.monitor.check(self.core.snapshot())
-        if violation is None:
-            return
-        if violation.invariant.id not in self._reported:
+        violation = self.monitor.check(self.core.snapshot())
+        if violation is not None and violation.invariant.id not in self._reported:
             self._reported.add(violation.invariant.id)
             log.critical("invariant_violated", invariant=violation.invariant.id, detail=violation.detail)
-        if not self.core.hard_stop.tripped:  # what is violated stays so, after this very step too
-            self._inbox.append(ev.StopTripped(f"invariant violated: {violation}"))
+        self._unfit = self._why_unfit(violation)
+        if self._unfit is not None and not self.core.hard_stop.tripped:  # it stays so, after this very step too
+            self._inbox.append(ev.StopTripped(self._unfit))
+
+    def _why_unfit(self, violation: Violation | None) -> str | None:
+        """Why no new order may go out, whatever the core says."""
+        if violation is not None:
+            return f"invariant violated: {violation}"
+        return None if self.journal_fault is None else f"the journal failed: {self.journal_fault}"
 
     def _hand_over(self, post: PostRequest) -> ev.PostWritten | ev.SendRefused | ev.SendBroken:
-        if self._violation is not None and post.priority is Priority.NEW_ORDER:
-            return ev.SendRefused(post.post_id, f"invariant violated: {self._violation}")
+        if self._unfit is not None and post.priority is Priority.NEW_ORDER:
+            return ev.SendRefused(post.post_id, self._unfit)
         try:
             frame = self._frame_of(post)
         except Exception as error:  # whatever it was: no byte has left, the items are safe

@@ -22,7 +22,7 @@ from typing import Any, Final, TypeAlias
 
 import aiohttp
 
-from adapters.clock import SystemClock
+from adapters.clock import StepClock, SystemClock
 from adapters.config import Config
 from adapters.driver import Driver, ExecutorFailed
 from adapters.feed import Feed, Subscription
@@ -32,14 +32,17 @@ from adapters.hyperliquid.markets import Markets
 from adapters.hyperliquid.records import OrderUpdate, UserFill
 from adapters.hyperliquid.signing import Signer
 from adapters.hyperliquid.wire import subscribe_frame
+from adapters.journal import Journal, JournalError, SqliteJournal
 from adapters.logs import get_logger
+from adapters.outcomes import outcome_from
 from adapters.reception import Reception, record_of
+from adapters.recorder import Recorder, restored
 from adapters.synchroniser import Synchroniser
 from adapters.ticket import Ticket
 from machines import events as ev
 from machines.clock import Clock
 from machines.executor import ExecutorCore
-from machines.intent import Admission, Intent, NotExecuted, Outcome, Request, Unknown
+from machines.intent import Admission, Intent, Modify, NotExecuted, Order, Outcome, Priority, Request, Unknown
 from machines.post import PostState
 from machines.session import SessionState
 from machines.settlement import Attempt, SettlementState
@@ -55,6 +58,11 @@ SETTLEMENT_STEPS: Final = {
     SettlementState.NEVER_EXECUTED: "settled: the action never ran and never can",
 }
 """What a trader reads of each step of a settlement (`Ticket.history`)."""
+
+
+HOUSE_KEEPING_S: Final = 1.0
+PATIENCE: Final = 10
+"""The journal is tidied up when nothing waits; at the latest at every so many-th time."""
 
 
 class KeyNotAccepted(Exception):
@@ -125,6 +133,7 @@ class Executor:
         config: Its settings.
         core: The machines; to be read, never driven from outside.
         driver: What drives them.
+        journal: Where each step is written before it takes effect.
         reception: What was read from the socket, and what of it made no sense.
         outcomes: Intents ended, by type of outcome.
         refusals: Submits that were not accepted, by admission.
@@ -132,16 +141,34 @@ class Executor:
         strays: Replies that found no open post: late, repeated or unknown.
     """
 
-    def __init__(self, config: Config, signer: Signer, *, clock: Clock | None = None) -> None:
-        """Prepare; nothing is opened before `start`."""
+    def __init__(
+        self, config: Config, signer: Signer, *, clock: Clock | None = None, journal: Journal | None = None
+    ) -> None:
+        """Open the journal, the configured one by default; nothing else is opened before `start`.
+
+        Raises:
+            JournalError: The journal can't be used, or another executor has it.
+        """
         self.config = config
         self.outcomes: Counter[type[Outcome]] = Counter()
         self.refusals: Counter[Admission] = Counter()
         self.endings: Counter[PostState] = Counter()
         self.strays = 0
         self._clock = clock or SystemClock()
-        self.core = ExecutorCore(self._clock, config.core_settings(), run_id=secrets.randbits(64))
-        self.driver = Driver(self.core, signer, config, self._clock, self, random.SystemRandom())
+        self.journal = journal or open_journal(config, signer, self._clock)
+        step_clock = StepClock(self._clock)
+        earlier, run_id = self.journal.recovered, secrets.randbits(64)
+        self.core = ExecutorCore(
+            step_clock,
+            config.core_settings(),
+            run_id=run_id,
+            last_nonce=earlier.last_nonce,
+            last_post_id=earlier.last_post_id,
+            last_seq=earlier.last_intent_seq,
+        )
+        recorder = Recorder(self.core, self.journal, step_clock)
+        recorder.begin(run_id, earlier)
+        self.driver = Driver(self.core, recorder, signer, config, step_clock, self, random.SystemRandom())
         self._signer = signer
         self._feed: Feed[ExecutorEvent] = Feed()
         self.reception = Reception(self.driver.drive, self._feed.publish)
@@ -158,6 +185,7 @@ class Executor:
         self._session: aiohttp.ClientSession | None = None
         self._synchroniser: Synchroniser | None = None
         self._connecting: asyncio.Task[None] | None = None
+        self._keeping_house: asyncio.Task[None] | None = None
         self._synchronising: asyncio.Task[None] | None = None
 
     # ----------------------------------------------------------------------------------------------- for the owner
@@ -173,6 +201,7 @@ class Executor:
 
         Raises:
             KeyUnusable: There is no usable key (adapters/keys.py).
+            JournalError: The journal can't be used, or another executor has it.
             KeyNotAccepted: The venue does not know the signer on this network.
             VenueUnreachable: Not ready within `ready_s`.
         """
@@ -185,7 +214,8 @@ class Executor:
             await executor.close()
 
     def start(self) -> None:
-        """Begin to connect."""
+        """Take up what earlier runs left open, and begin to connect."""
+        self._take_up(restored(self.journal.recovered, self._signer.address))
         self._session = aiohttp.ClientSession()
         self._synchroniser = Synchroniser(
             InfoClient(self.config.endpoints[1], self._session),
@@ -196,6 +226,7 @@ class Executor:
             self._keep_markets,
         )
         self._connecting = self._watched(self.driver.transport.run(), "hip3 transport")
+        self._keeping_house = self._watched(self._keep_house(), "hip3 house-keeping")
 
     async def wait_ready(self, timeout_s: float | None = None) -> None:
         """Wait until new orders pass.
@@ -236,15 +267,42 @@ class Executor:
         Raises:
             BadRequest: Unknown market, illegal tick or lot, too small a value, malformed cloid (one subclass each);
                 nothing was submitted.
+            JournalError: The journal can't be read; nothing was submitted.
             ExecutorFailed: The executor met a fault of its own and stopped.
         """
         if not self.core.session.markets_loaded:
             return self._refused(Admission.NOT_READY)
-        self.driver.dispatch(ev.Submit(self.driver.markets.checked(request)))
+        checked: Request = self.driver.markets.checked(request)
+        if self._used_before(checked):
+            return self._refused(Admission.CLOID_IN_USE)
+        self.driver.dispatch(ev.Submit(checked))
         if self._answer is None:
             raise ExecutorFailed("a submit was not answered: it came from within the executor's own step")
         ticket, self._answer = self._answer, None
         return ticket
+
+    def _used_before(self, request: Request) -> bool:
+        """Whether an order that ended long ago, or in an earlier run, had the cloid (settlement.md, rule 13)."""
+        order = request.order if isinstance(request, Modify) else request
+        return isinstance(order, Order) and order.cloid is not None and self.journal.outcome_of(order.cloid) is not None
+
+    def ticket_of(self, cloid: str) -> Ticket | None:
+        """The ticket of an order, of this run or an earlier one, by its cloid; None if the journal has no such order.
+
+        One that an earlier run left open has its outcome once settlement has found it out.
+
+        Raises:
+            JournalError: The journal can't be read.
+        """
+        for entry in self._open.values():
+            if entry.intent.cloid == cloid and entry.intent.priority is not Priority.CANCEL:
+                return Ticket(Admission.QUEUED, cloid, entry.future, entry.history)
+        told = self.journal.outcome_of(cloid)
+        if told is None:
+            return None
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        future.set_result(outcome_from(told))
+        return Ticket(Admission.QUEUED, cloid, future, [(self._clock.now_ms(), "read from the journal")])
 
     async def flatten(self, market: str | None = None) -> list[Ticket]:
         """Close one position, or all of them in every dex, with reduce-only IOC orders inside the slippage bound.
@@ -304,10 +362,18 @@ class Executor:
             if self._session is not None:
                 await self._session.close()
             self._feed.close()
+            self._close_journal()
         return CloseReport(
             tuple(intent for intent, outcome in ended if isinstance(outcome, NotExecuted)),
             (*(intent for intent, outcome in ended if isinstance(outcome, Unknown)), *self._abandoned),
         )
+
+    def _close_journal(self) -> None:
+        clean = self.driver.fault is None and self.driver.journal_fault is None
+        try:
+            self.journal.close(clean)
+        except JournalError as error:
+            log.critical("journal_not_closed", error=str(error))
 
     async def _drain(self) -> None:
         self.driver.drive(ev.DrainStarted())
@@ -404,6 +470,28 @@ class Executor:
         self._ready.set()
         self._idle.set()
 
+    def _take_up(self, left: ev.Recovered) -> None:
+        """Hand what an earlier run left to the core; its owner may ask for each outcome (`ticket_of`)."""
+        items = [item for post in left.posts for item in post.items]
+        for intent in (*items, *left.never_sent, *left.lost_cancels):
+            self._expect(intent, "left open by an earlier run")
+        if left.posts or left.never_sent or left.lost_cancels:
+            log.warning("recovering", posts=len(left.posts), unsettled=len(self._open), same_key=left.same_key)
+            self.driver.dispatch(left)
+
+    async def _keep_house(self) -> None:
+        """Let the journal tidy up about once a second, when nothing waits if possible."""
+        waited = 0
+        while True:
+            await asyncio.sleep(HOUSE_KEEPING_S)
+            waited += 1
+            if self.driver.journal_fault is None and (self.core.idle or waited >= PATIENCE):
+                waited = 0
+                try:
+                    self.journal.maintain()
+                except JournalError as error:
+                    self.driver.on_journal_failed(error)
+
     def _keep_markets(self, markets: Markets) -> None:
         self.driver.markets = markets
 
@@ -450,10 +538,15 @@ class Executor:
         if admission is Admission.ALREADY_FLATTENING:
             running = self._open[intent.seq]
             return Ticket(admission, intent.cloid, running.future, running.history)
+        entry = self._expect(intent, admission.value)
+        return Ticket(admission, intent.cloid, entry.future, entry.history)
+
+    def _expect(self, intent: Intent, why: str) -> _Open:
+        """An intent is accepted, and will end."""
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        history = [(self._clock.now_ms(), admission.value)]
-        self._open[intent.seq] = _Open(intent, future, history)
-        return Ticket(admission, intent.cloid, future, history)
+        entry = _Open(intent, future, [(self._clock.now_ms(), why)])
+        self._open[intent.seq] = entry
+        return entry
 
     def _refused(self, admission: Admission) -> Ticket:
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
@@ -475,7 +568,8 @@ class Executor:
             self.driver.fail(error)
 
     def _cancel_tasks(self) -> list[asyncio.Task[None]]:
-        tasks = [task for task in (self._connecting, self._synchronising, *self._asking) if task is not None]
+        named = (self._connecting, self._synchronising, self._keeping_house, *self._asking)
+        tasks = [task for task in named if task is not None]
         for task in tasks:
             task.cancel()
         return tasks
@@ -487,3 +581,16 @@ class Executor:
             f"{'' if halted is None else f', new orders are halted ({halted})'}; check the address and the network, "
             "and the log for what failed"
         )
+
+
+def open_journal(config: Config, signer: Signer, clock: Clock) -> Journal:
+    """The journal that the configuration names.
+
+    Raises:
+        JournalError: It can't be used, or another executor has it.
+    """
+    terms = config.journal
+    path = terms.path(config.network, signer.address)
+    return SqliteJournal.open(
+        path, signer=signer.address, durability=terms.durability, retention=terms.keep, clock=clock
+    )

@@ -26,3 +26,5 @@ class ExitCode(IntEnum):
     """The address to listen on can't be had."""
     DISAGREES = 8
     """A check failed: the demo's books and the venue's truth, or a committed diagram and its table."""
+    JOURNAL = 9
+    """The journal can't be used, or another executor has it."""

@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from enum import Enum
 from typing import Any, Final
 
-from adapters.journal import Changes, IntentRow, Journal, Move, OpenPost, PostRow, Recovered, Step
+from msgspec import convert, to_builtins
+
+from adapters.journal import Changes, IntentRow, Journal, Move, PostRow, Recovered, Step
 from machines import events as ev
 from machines.clock import Clock
 from machines.executor import ExecutorCore
@@ -22,6 +24,8 @@ from machines.post import POST, PostRequest, PostState
 from machines.session import SESSION
 from machines.settlement import SETTLEMENT, Attempt
 
+BEGAN: Final = "Began"
+"""The first step of every run; it is no event of the core."""
 _MACHINES: Final = (INTENT, POST, SETTLEMENT, SESSION, HARD_STOP)
 
 
@@ -39,6 +43,21 @@ class Recorder:
         self._clock = clock
         self._moves: list[Move] = []
         self._handed: int | None = None
+
+    def begin(self, run_id: int, earlier: Recovered) -> None:
+        """Write what the core began with, as the first step: all that a replay needs beside the events.
+
+        Raises:
+            JournalError: It is not recorded, and nothing more will be.
+        """
+        facts = {
+            "settings": _fields(self._core.settings),
+            "run_id": f"{run_id:016x}",
+            "last_nonce": earlier.last_nonce,
+            "last_post_id": earlier.last_post_id,
+            "last_seq": earlier.last_intent_seq,
+        }
+        self._append(BEGAN, facts, (), Changes())
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -59,23 +78,38 @@ class Recorder:
             JournalError: It is not recorded, and nothing more will be.
         """
         core = self._core
-        seq = self.journal.append(
-            Step(
-                unix_ms=self._clock.now_ms(),
-                monotonic_ms=self._clock.monotonic_ms(),
-                event=type(event).__name__,
-                facts=_fields(event),
-                moves=tuple(self._moves),
-                effects=tuple(_plain(effect) for effect in effects),
-                cause=self._handed if isinstance(event, ev.PostWritten | ev.SendRefused | ev.SendBroken) else None,
-            ),
+        handed_over = isinstance(event, ev.PostWritten | ev.SendRefused | ev.SendBroken)
+        seq = self._append(
+            type(event).__name__,
+            facts_of(event),
+            tuple(_plain(effect) for effect in effects),
             Changes(
                 tuple(intent_row(intent) for intent in dict.fromkeys(core.intents.moved)),
                 tuple(post_row(post, core.settler.attempts.get(post.post_id)) for post in self._posts()),
             ),
+            self._handed if handed_over else None,
         )
         if core.posts.in_hand is not None:
             self._handed = seq
+
+    def _append(
+        self,
+        event: str,
+        facts: dict[str, Any],
+        effects: tuple[dict[str, Any], ...],
+        changes: Changes,
+        cause: int | None = None,
+    ) -> int:
+        step = Step(
+            unix_ms=self._clock.now_ms(),
+            monotonic_ms=self._clock.monotonic_ms(),
+            event=event,
+            facts=facts,
+            moves=tuple(self._moves),
+            effects=effects,
+            cause=cause,
+        )
+        return self.journal.append(step, changes)
 
     def _posts(self) -> Iterator[PostRequest]:
         """The posts that the step changed, by themselves or through their settlement."""
@@ -98,6 +132,21 @@ def _key(obj: Any) -> int:
         case Attempt(post=post):
             return post.post_id
     return 0
+
+
+def facts_of(event: ev.Event) -> dict[str, Any]:
+    """The fields of an event; what a recovered run hands over is written whole, because nothing else of it is here."""
+    if not isinstance(event, ev.Recovered):
+        return _fields(event)
+    return {
+        "posts": [
+            {"row": to_builtins(post_row(post, None)), "items": [to_builtins(intent_row(item)) for item in post.items]}
+            for post in event.posts
+        ],
+        "never_sent": [to_builtins(intent_row(item)) for item in event.never_sent],
+        "lost_cancels": [to_builtins(intent_row(item)) for item in event.lost_cancels],
+        "same_key": event.same_key,
+    }
 
 
 def intent_row(intent: Intent) -> IntentRow:
@@ -144,7 +193,7 @@ def restored(recovered: Recovered, signer: str) -> ev.Recovered:
     """
     rows = {row.seq: row for row in recovered.intents}
     carried = {entry.row.post_id: _carried(entry.row, rows) for entry in recovered.posts}
-    posts = tuple(_post(entry, carried[entry.row.post_id]) for entry in recovered.posts)
+    posts = tuple(_post(entry.row, _items(entry.row, carried[entry.row.post_id])) for entry in recovered.posts)
     sent = {seq for seqs in carried.values() for seq in seqs}
     lost_cancels, never_sent = [], []
     for seq, row in rows.items():
@@ -154,6 +203,23 @@ def restored(recovered: Recovered, signer: str) -> ev.Recovered:
             never_sent.append(_intent(row, IntentState.QUEUED))
     same_key = all(entry.signer == signer for entry in recovered.posts)
     return ev.Recovered(posts, tuple(never_sent), same_key, tuple(lost_cancels))
+
+
+def recovered_event(facts: dict[str, Any]) -> ev.Recovered:
+    """The event of which `facts_of` made these facts."""
+    return ev.Recovered(
+        tuple(
+            _post(convert(post["row"], PostRow), tuple(_taken(item, IntentState.UNKNOWN) for item in post["items"]))
+            for post in facts["posts"]
+        ),
+        tuple(_taken(item, IntentState.QUEUED) for item in facts["never_sent"]),
+        facts["same_key"],
+        tuple(_taken(item, IntentState.QUEUED, lost=True) for item in facts["lost_cancels"]),
+    )
+
+
+def _taken(row: dict[str, Any], state: IntentState, *, lost: bool = False) -> Intent:
+    return _intent(convert(row, IntentRow), state, lost=lost)
 
 
 def _carried(post: PostRow, rows: dict[int, IntentRow]) -> dict[int, IntentRow]:
@@ -166,13 +232,12 @@ def _carried(post: PostRow, rows: dict[int, IntentRow]) -> dict[int, IntentRow]:
     }
 
 
-def _post(entry: OpenPost, carried: dict[int, IntentRow]) -> PostRequest:
-    row = entry.row
-    items = tuple(
-        _intent(item, IntentState.UNKNOWN, post_id=row.post_id)
-        for item in carried.values()
-        if item.priority != Priority.CANCEL.value
-    )
+def _items(post: PostRow, carried: dict[int, IntentRow]) -> tuple[Intent, ...]:
+    rows = (row for row in carried.values() if row.priority != Priority.CANCEL.value)
+    return tuple(_intent(row, IntentState.UNKNOWN, post_id=post.post_id) for row in rows)
+
+
+def _post(row: PostRow, items: tuple[Intent, ...]) -> PostRequest:
     return PostRequest(
         row.post_id,
         row.nonce,

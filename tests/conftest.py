@@ -38,6 +38,12 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.hypothesis_seed = str(secrets.randbelow(2**32))
 
 
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test, and no process that it starts, reads or writes the user's own journals and verification stamps."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+
+
 def pytest_report_header(config: pytest.Config) -> str:
     """The profile; for a random one, how to repeat the run."""
     if settings().derandomize:

@@ -10,20 +10,22 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from adapters.commands import OUTCOME_NAMES
 from adapters.config import Config, ConfigError, load_config
 from adapters.control import ControlUnusable, serve_socket, serve_stdin
 from adapters.driver import ExecutorFailed
 from adapters.executor import CloseReport, Executor, KeyNotAccepted
 from adapters.exit_codes import ExitCode
 from adapters.hyperliquid.signing import Signer
+from adapters.journal import JournalError
 from adapters.keys import KeyUnusable
 from adapters.logs import configure_logs, get_logger
+from adapters.outcomes import OUTCOME_NAMES
 
 log = get_logger("run")
 
 _CODES: dict[type[Exception], ExitCode] = {
     ConfigError: ExitCode.CONFIG,
+    JournalError: ExitCode.JOURNAL,
     KeyNotAccepted: ExitCode.KEY_NOT_ACCEPTED,
     ExecutorFailed: ExitCode.FAULT,
     ControlUnusable: ExitCode.ADDRESS_IN_USE,
@@ -39,6 +41,9 @@ def command(
     It takes one JSON object a line on standard input (or on control_socket, if the configuration names one) and
     answers on standard output. Its log goes to standard error.
 
+    Before it connects it takes up what an earlier run left open: posts without an ending are settled, intents that
+    were never sent end. Everything is in the journal before it takes effect; `hip3 journal` reads it.
+
     Stopping, it takes nothing new, sends queued cancels and reduce-only orders, and awaits open posts. What it could
     not finish it lists.
 
@@ -52,6 +57,7 @@ def command(
     - 5: key not accepted by the venue
     - 6: a fault of its own
     - 7: nowhere to take commands from, such as a control socket in use
+    - 9: unusable journal, or another executor has it
     """
     configure_logs(logging.DEBUG if verbose else logging.INFO)
     try:
@@ -60,7 +66,7 @@ def command(
     except KeyUnusable as error:
         _stop(error, ExitCode.KEY)
     except tuple(_CODES) as error:
-        _stop(error, _CODES[type(error)])
+        _stop(error, next(code for kind, code in _CODES.items() if isinstance(error, kind)))
     raise typer.Exit(code)
 
 

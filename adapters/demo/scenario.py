@@ -8,13 +8,13 @@ from collections.abc import Callable
 from decimal import ROUND_UP, Decimal
 from typing import Final
 
-from adapters.commands import OUTCOME_NAMES
 from adapters.demo.books import Books
 from adapters.demo.venue_process import VenueProcess
 from adapters.demo.view import View
 from adapters.executor import Executor
 from adapters.hyperliquid.info import InfoClient
 from adapters.hyperliquid.markets import BadRequest, Market, canonical
+from adapters.outcomes import OUTCOME_NAMES
 from adapters.ticket import Ticket
 from machines.intent import (
     Cancel,

@@ -14,8 +14,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from adapters.commands import OUTCOME_NAMES
 from adapters.executor import Executor
+from adapters.outcomes import OUTCOME_NAMES
 from machines.intent import Priority
 from machines.post import POST, PostState
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from adapters.commands import LINE_LIMIT, OUTCOME_NAMES, CommandSession, describe
+from adapters.commands import LINE_LIMIT, CommandSession
+from adapters.outcomes import OUTCOME_NAMES, describe
 from machines.intent import Canceled, Filled, Outcome, Unknown
 from tests.adapters.live import PATIENCE_S, Live, cloid, live, until
 
