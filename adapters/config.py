@@ -24,7 +24,7 @@ from machines.batch import QueueLimits
 from machines.inflight import HIGH_WATERMARK, VENUE_LIMIT
 from machines.post import QUARANTINE_MS, TIMEOUT_MS, TIMEOUT_RANGE_MS
 from machines.rate_limit import MESSAGES_PER_MINUTE
-from machines.settings import SETTLEMENT_ALARM_MS, CoreSettings
+from machines.settings import SCHEDULE_CANCEL_LEAST_MS, SETTLEMENT_ALARM_MS, CoreSettings
 
 _ENDPOINTS: Final[dict[Network, tuple[str, str]]] = {
     "mainnet": ("wss://api.hyperliquid.xyz/ws", "https://api.hyperliquid.xyz"),
@@ -116,6 +116,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             the address budget (protocol.md §3).
         quarantine_ms: How long an unanswered post is assumed to count at the venue, ms.
         settlement_alarm_ms: How long the fate of an order may stay unknown before it is an alarm, ms.
+        schedule_cancel_ms: The dead-man's switch, at least 20 000 ms; none by default. The venue cancels all orders of
+            the account unless the executor puts that off, which it does every half of this time while it is ready and
+            not halted. Each time costs an action of the address budget; the venue wants 1 M USD traded before it
+            takes it (protocol.md §6). A shutdown does not take it back.
         inflight_limit: The most posts in flight; the venue allows 100 an IP address.
         high_watermark: Posts in flight from which new orders wait.
         messages_per_minute: The most messages in any 60 s; the venue allows 2 000 an IP address.
@@ -139,6 +143,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     expires_after_ms: Annotated[int, Meta(ge=0)] | None = None
     quarantine_ms: Annotated[int, Meta(ge=0)] = QUARANTINE_MS
     settlement_alarm_ms: Positive = SETTLEMENT_ALARM_MS
+    schedule_cancel_ms: Annotated[int, Meta(ge=SCHEDULE_CANCEL_LEAST_MS)] | None = None
     inflight_limit: Positive = VENUE_LIMIT
     high_watermark: Positive = HIGH_WATERMARK
     messages_per_minute: Positive = MESSAGES_PER_MINUTE
@@ -180,6 +185,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             expires_after_ms=life or None,
             quarantine_ms=self.quarantine_ms,
             settlement_alarm_ms=self.settlement_alarm_ms,
+            schedule_cancel_ms=self.schedule_cancel_ms,
             messages_per_minute=self.messages_per_minute,
             rejections_to_halt=self.rejections_to_halt,
             queues=QueueLimits(**msgspec.structs.asdict(self.queues)),

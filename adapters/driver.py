@@ -28,7 +28,7 @@ from adapters.clock import StepClock
 from adapters.config import Config
 from adapters.hyperliquid.markets import Markets
 from adapters.hyperliquid.signing import Signer
-from adapters.hyperliquid.wire import action_of, ping_frame, post_frame
+from adapters.hyperliquid.wire import action_of, ping_frame, post_frame, schedule_cancel_action
 from adapters.journal import JournalError
 from adapters.logs import get_logger
 from adapters.monitor import Monitor
@@ -37,7 +37,7 @@ from adapters.transport import NotWritten, Transport, WriteBroken
 from machines import events as ev
 from machines.errors import IllegalEvent
 from machines.executor import ExecutorCore
-from machines.intent import Priority
+from machines.intent import ActionKind, Priority
 from machines.post import PostRequest
 from machines.session import SessionState
 from machines.settlement import SETTLEMENT, Attempt
@@ -309,7 +309,11 @@ class Driver:
 
     def _frame_of(self, post: PostRequest) -> str:
         config = self._config
-        action = action_of(post.kind, [item.request for item in post.items], self.markets)
+        ahead_ms = config.schedule_cancel_ms
+        if post.kind is ActionKind.SCHEDULE_CANCEL and ahead_ms is not None:
+            action = schedule_cancel_action(post.server_time_ms + ahead_ms)
+        else:
+            action = action_of(post.kind, [item.request for item in post.items], self.markets)
         vault, expires = config.vault_address, post.expires_ms
         signature = self._signer.sign(
             action, post.nonce, network=config.network, vault_address=vault, expires_after=expires

@@ -88,6 +88,7 @@ ExecutorEvent: TypeAlias = (
     | ev.Halted
     | ev.DriftSeen
     | ev.KeyRefused
+    | ev.SwitchRefused
     | SessionChanged
     | OrderUpdate
     | UserFill
@@ -95,7 +96,9 @@ ExecutorEvent: TypeAlias = (
 """What `Executor.events` yields."""
 
 
-_Alarm: TypeAlias = ev.Halted | ev.DriftSeen | ev.KeyRefused | ev.SettlementOverdue | ev.Contradiction
+_Alarm: TypeAlias = (
+    ev.Halted | ev.DriftSeen | ev.KeyRefused | ev.SwitchRefused | ev.SettlementOverdue | ev.Contradiction
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -424,6 +427,8 @@ class Executor:
                 log.error("key_refused", signer=self._signer.address, reason=reason)
                 self._refusal = reason
                 self._ready.set()
+            case ev.SwitchRefused(reason):
+                log.error("dead_mans_switch_refused", reason=reason)
             case ev.SettlementOverdue(intents):
                 log.error("settlement_overdue", cloids=[intent.cloid for intent in intents])
             case ev.Contradiction(intent, first, later, source):

@@ -102,6 +102,8 @@ class Reception:
                 self._tids.popitem(last=False)
             if not history:
                 self._publish(fill)
+            if fill.cloid is not None:  # also of history: an order that an earlier run lost track of may be in it
+                self._drive(ev.FillSeen(fill.cloid, fill.oid, canonical(fill.size)))
 
 
 def record_of(update: OrderUpdate) -> OrderRecord:

@@ -151,6 +151,21 @@ class OrderGone:
 
 
 @dataclass(frozen=True, slots=True)
+class FillSeen:
+    """The stream of trades has one of the order `cloid`: it ran, whatever else is not known of it (finding X7).
+
+    Attributes:
+        cloid: The order.
+        oid: The venue's id for it.
+        size: What traded, in contracts, as exact text.
+    """
+
+    cloid: str
+    oid: int
+    size: str
+
+
+@dataclass(frozen=True, slots=True)
 class LookedUp:
     """The answer to a `LookUp`; None if the venue knows no such order (settlement.md, rule 9)."""
 
@@ -223,6 +238,7 @@ Event: TypeAlias = (
     | ErrorReceived
     | OrderSeen
     | OrderGone
+    | FillSeen
     | LookedUp
     | LookUpFailed
     | Recovered
@@ -341,6 +357,13 @@ class KeyRefused:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class SwitchRefused:
+    """The venue did not set the dead-man's switch: an alarm; it is tried again when it is due."""
+
+    reason: str
+
+
 Effect: TypeAlias = (
     Admitted
     | Transmit
@@ -355,4 +378,5 @@ Effect: TypeAlias = (
     | Halted
     | DriftSeen
     | KeyRefused
+    | SwitchRefused
 )

@@ -24,13 +24,14 @@ from machines import events as ev
 from machines.batch import BatchScheduler
 from machines.clock import Clock
 from machines.errors import NonceOutsideWindow, StepOrderError
-from machines.hard_stop import MISSING_ORDER, HardStop, is_benign
+from machines.hard_stop import MISSING_ORDER, HardStop, RejectionRun
 from machines.inflight import InflightTracker
 from machines.intent import (
     ActionKind,
     Admission,
     Cancel,
     Canceled,
+    Filled,
     Intent,
     IntentEvent,
     IntentState,
@@ -51,13 +52,11 @@ from machines.settings import CoreSettings
 from machines.settlement import Attempt, contradict, outcome_of
 from machines.settler import Finding, Settler
 from machines.snapshot import Snapshot
+from machines.standing import KEY_REFUSALS, StandingPosts
 from machines.verdict import Answered, NeverRan, Unclear, fence_won, nonce_spent, told_by, verdict_on
 
 BACK_OFF_MS: Final = 1_000
 """How long nothing is sent after the venue's gate answered with an error."""
-
-KEY_REFUSALS: Final = ("User or API Wallet", "Must deposit", "Vault not registered")
-"""Beginnings of the refusals that concern the signer, whatever the action (protocol.md §9)."""
 
 _SHUT_DOWN: Final = "shut down before it was sent"
 _HAND_OVER: Final = (ev.PostWritten, ev.SendRefused, ev.SendBroken)
@@ -120,9 +119,8 @@ class ExecutorCore:
         self._venue_ahead_ms: int | None = None
         self._rate = MessageRate(self.settings.messages_per_minute)
         self._waiting: dict[int, list[Intent]] = {}
-        self._key_post: PostRequest | None = None
-        self._key_refused = False
-        self._rejected_posts = 0
+        self._standing = StandingPosts(self.settings.schedule_cancel_ms)
+        self._rejections = RejectionRun(self.settings.rejections_to_halt)
         self._effects: list[ev.Effect] = []
         self._handlers: dict[type, Callable[[Any], object]] = {
             ev.Recovered: self._on_recovered,
@@ -144,6 +142,7 @@ class ExecutorCore:
             ev.ErrorReceived: self._on_error,
             ev.OrderSeen: self._on_order_seen,
             ev.OrderGone: self._on_order_gone,
+            ev.FillSeen: self._on_fill_seen,
             ev.LookedUp: self._on_looked_up,
             ev.LookUpFailed: lambda event: self.settler.look_up_failed(event.post_id, event.seq, self._now),
             ev.ServerTimeLearned: self._on_server_time,
@@ -185,17 +184,18 @@ class ExecutorCore:
 
     @property
     def wants_tick(self) -> bool:
-        """Whether a tick would have something to look at: waiting items, a fence, or a key to prove."""
+        """Whether a tick would have something to look at: waiting items, a fence, a key to prove, the switch."""
         return (
             self.intents.population[IntentState.QUEUED] > 0
             or self.settler.next_fence(new_orders=True) is not None
-            or self._key_wanted()
+            or self._standing_due() is not None
         )
 
     @property
     def next_wake_ms(self) -> int | None:
         """When `TimePassed` has something to do, in monotonic ms; None for never."""
-        wakes = [self.posts.next_deadline_ms, self.settler.next_wake_ms(self._now)]
+        renew_ms = self._standing.renew_ms(self.session, self.hard_stop.tripped)
+        wakes = [self.posts.next_deadline_ms, self.settler.next_wake_ms(self._now), renew_ms]
         return min((wake for wake in wakes if wake is not None), default=None)
 
     @property
@@ -288,9 +288,9 @@ class ExecutorCore:
     def _on_tick(self, _: ev.Tick) -> None:
         if not self.session.connected or not self._rate.allows(self._now):
             return
-        if self._key_wanted():
-            self._transmit(ActionKind.NOOP, None, ())
-            self._key_post = self.posts.in_hand
+        standing = self._standing_due()
+        if standing is not None:
+            self._transmit(standing, None, ())
             return
         if not self.scheduler.queued(Priority.CANCEL) and self._send_fence():
             return
@@ -298,10 +298,8 @@ class ExecutorCore:
         if batch is not None:
             self._transmit(batch.kind, batch.priority, batch.items)
 
-    def _key_wanted(self) -> bool:
-        unproven = not self.session.key_accepted and not self._key_refused
-        free = self._key_post is None and not self.inflight.full
-        return unproven and free and self.session.state is SessionState.SYNCING
+    def _standing_due(self) -> ActionKind | None:
+        return None if self.inflight.full else self._standing.due(self.session, self.hard_stop.tripped, self._now)
 
     def _send_fence(self) -> bool:
         """Fences come after cancels and before orders (settlement.md, rules 3 and 18)."""
@@ -330,6 +328,8 @@ class ExecutorCore:
         now, life = self._server_time(), self.settings.expires_after_ms
         expires = (self._venue_time() or now) + life if life is not None and kind in _EXPIRING else None
         post = self.posts.prepare(kind, priority, items, nonce, now, expires_ms=expires)
+        if priority is None:
+            self._standing.taken(post, self._now)
         self.moved_posts.append(post)
         self._effects.append(ev.Transmit(post))
 
@@ -403,8 +403,12 @@ class ExecutorCore:
         else:
             if post.kind is ActionKind.NOOP:
                 self._judge_key(reply)
+            elif post.kind is ActionKind.SCHEDULE_CANCEL and isinstance(reply, Refused):
+                self._effects.append(ev.SwitchRefused(reply.reason))
             self._end_items(post, verdict.results)
-            self._count_rejections(verdict.results)
+            too_many = self._rejections.note(verdict.results)
+            if too_many is not None:
+                self._halt(too_many)
 
     def _end_items(self, post: PostRequest, results: tuple[ItemResult, ...]) -> None:
         """What the reply says of each item; the order stream may have said it before."""
@@ -450,21 +454,10 @@ class ExecutorCore:
             self.session.key_accepted = True
             self._try_ready()
         elif reply.reason.startswith(KEY_REFUSALS):
-            self._key_refused = True
+            self._standing.key_refused = True
             self._effects.append(ev.KeyRefused(reply.reason))
         else:  # it says nothing about the key: ask again
             self._rate.back_off(self._now, BACK_OFF_MS)
-
-    def _count_rejections(self, results: tuple[ItemResult, ...]) -> None:
-        rejections = [result.reason for result in results if isinstance(result, Rejected)]
-        if len(rejections) < len(results):
-            self._rejected_posts = 0
-            return
-        serious = [reason for reason in rejections if not is_benign(reason)]
-        if serious:
-            self._rejected_posts += 1
-            if self._rejected_posts >= self.settings.rejections_to_halt:
-                self._halt(f"{self._rejected_posts} posts rejected in a row, the last one: {serious[-1]}")
 
     def _take_back(self, post: PostRequest, reason: str) -> None:
         """The venue proved that the post never ran: cancels and reduce-only orders wait again (rule 19: not all)."""
@@ -512,8 +505,7 @@ class ExecutorCore:
     def _post_ended(self, post: PostRequest) -> None:
         self.moved_posts.append(post)
         self._effects.append(ev.PostEnded(post))
-        if post is self._key_post:
-            self._key_post = None
+        self._standing.ended(post, self._now)
 
     # ------------------------------------------------------------------------------------------------- settlement
 
@@ -606,6 +598,16 @@ class ExecutorCore:
         if not event.record.on_book and intent.outcome is not None:
             self.intents.off_book(intent)
 
+    def _on_fill_seen(self, event: ev.FillSeen) -> None:
+        """A trade proves that its order ran; only whether it still rests is left to be looked up."""
+        intent = self.intents.remembered(event.cloid)
+        if intent is None or intent.state is IntentState.POSTED:
+            return
+        if intent.state is IntentState.UNKNOWN:
+            self.settler.ran(intent.seq, self._now)
+        else:
+            self._compare(intent, Filled(event.oid, event.size, None), "the stream of trades")
+
     def _on_order_gone(self, event: ev.OrderGone) -> None:
         intent = self.intents.order(event.cloid)
         if intent is not None and intent.state is IntentState.RESTING:
@@ -693,7 +695,7 @@ class ExecutorCore:
 
     def _on_reset(self, event: ev.StopReset) -> None:
         self.hard_stop.reset(event.reason)
-        self._rejected_posts = 0
+        self._rejections.length = 0
 
     def _on_drain(self, _: ev.DrainStarted) -> None:
         self.session.step(SessionEvent.DRAIN)

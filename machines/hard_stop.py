@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from machines.intent import ItemResult, Rejected
 from machines.table import Row, StateMachine
 
 MISSING_ORDER: Final = "Order was never placed, already canceled, or filled"
@@ -32,6 +33,36 @@ BENIGN_REJECTIONS: Final = (
 def is_benign(reason: str) -> bool:
     """Whether a rejection with this text of the venue's says nothing about the executor's health."""
     return reason.startswith(BENIGN_REJECTIONS)
+
+
+class RejectionRun:
+    """Counts posts in a row that the venue rejected for reasons that are not benign.
+
+    Attributes:
+        limit: How many of them are too many.
+        length: How many there were, up to now.
+    """
+
+    __slots__ = ("length", "limit")
+
+    def __init__(self, limit: int) -> None:
+        """Begin with none."""
+        self.limit = limit
+        self.length = 0
+
+    def note(self, results: tuple[ItemResult, ...]) -> str | None:
+        """Take in what a post was answered; why trading has to stop, if it has to."""
+        rejections = [result.reason for result in results if isinstance(result, Rejected)]
+        if len(rejections) < len(results):
+            self.length = 0
+            return None
+        serious = [reason for reason in rejections if not is_benign(reason)]
+        if not serious:
+            return None
+        self.length += 1
+        if self.length < self.limit:
+            return None
+        return f"{self.length} posts rejected in a row, the last one: {serious[-1]}"
 
 
 class HardStopState(Enum):

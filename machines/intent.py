@@ -95,7 +95,9 @@ class ActionKind(Enum):
     CANCEL_BY_CLOID = "cancelByCloid"
     MODIFY = "batchModify"
     NOOP = "noop"
-    """Carries no item: proves the key (machines/session.py)."""
+    """Carries no item: proves the key (machines/standing.py), or fences another post (machines/settlement.py)."""
+    SCHEDULE_CANCEL = "scheduleCancel"
+    """Carries no item: the dead-man's switch (machines/standing.py)."""
 
 
 class Priority(Enum):

@@ -183,6 +183,12 @@ class Settler:
         self._item_known(attempt, seq)
         self._close_if_done(attempt, ran=True)
 
+    def ran(self, seq: int, now: int) -> None:
+        """An unknown item has traded: its nonce is spent, and its record is to be looked up."""
+        attempt = self._of_item[seq]
+        if attempt.state is not SettlementState.LOOKING_UP:
+            self.spend(attempt, now)
+
     def replied_late(self, attempt: Attempt, verdict: Verdict, spent: bool, now: int) -> list[Finding]:
         """The attempt's own reply came after all (rule 10)."""
         if isinstance(verdict, NeverRan):

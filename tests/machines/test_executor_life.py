@@ -74,6 +74,7 @@ def test_a_whole_life_uses_every_event_and_leaves_nothing_behind() -> None:
         ev.PostWritten(2, NOW + 5, 1),
         ev.ReplyReceived(1, 2, Accepted((RESTING,))),
         ev.OrderSeen(cloid(1), record()),
+        ev.FillSeen(cloid(1), 11, "1"),
         ev.OrderGone(cloid(1)),
         ev.Submit(order()),
         ev.Tick(),

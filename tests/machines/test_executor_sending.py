@@ -52,6 +52,7 @@ SAMPLES: dict[type, ev.Event] = {
         ev.ErrorReceived(1, "x", 2),
         ev.OrderSeen(cloid(1), record()),
         ev.OrderGone(cloid(1)),
+        ev.FillSeen(cloid(1), 11, "1"),
         ev.LookedUp(2, 1, None),
         ev.LookUpFailed(2, 1),
         ev.Recovered((), (), same_key=True),

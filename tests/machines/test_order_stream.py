@@ -76,6 +76,38 @@ def test_x7_stream_ends_an_order_whose_reply_has_not_come(
     assert (post.state, desk.inflight()) == (PostState.SENT, 1), "its slot is the post's, not the order's"
 
 
+def test_x7_trade_of_an_unknown_order_shows_that_it_ran_and_its_record_is_looked_up_without_a_fence() -> None:
+    desk = Desk()
+    post = _sent(desk)
+    desk.pass_time(5_000)
+    item = only(post)
+    assert desk.handle(ev.FillSeen(item.cloid or "", 11, "1")) == []
+    assert desk.handle(ev.FillSeen(item.cloid or "", 11, "1")) == [], "a second trade adds nothing"
+    assert desk.tick() is None, "no fence"
+    assert desk.handle(ev.TimePassed()) == [ev.LookUp(post.post_id, item.seq, item.cloid or "")]
+    desk.handle(ev.LookedUp(post.post_id, item.seq, record("filled", traded="1")))
+    assert desk.outcome(item) == Filled(11, "1", None)
+
+
+def test_x7_trade_of_an_order_whose_reply_has_not_come_waits_for_the_reply() -> None:
+    desk = Desk()
+    post = _sent(desk)
+    assert desk.handle(ev.FillSeen(only(post).cloid or "", 11, "1")) == []
+    assert desk.handle(ev.FillSeen(cloid(99), 11, "1")) == [], "of an order of somebody else"
+    assert state_of(only(post)) is IntentState.POSTED
+
+
+@pytest.mark.parametrize(("reply", "alarm"), [(FILLED, True), (RESTING, False), (Rejected(MARGIN), True)])
+def test_x7_trade_that_contradicts_the_outcome_is_an_alarm(reply: ItemResult, alarm: bool) -> None:
+    desk = Desk()
+    post = _sent(desk)
+    desk.reply(post, reply)
+    effects = desk.handle(ev.FillSeen(only(post).cloid or "", 11, "1"))
+    later = Filled(11, "1", None)
+    assert effects == ([ev.Contradiction(only(post), reply, later, "the stream of trades")] if alarm else [])
+    assert desk.outcome(only(post)) == reply
+
+
 @pytest.mark.parametrize(
     ("told", "reply"),
     [
