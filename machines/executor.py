@@ -194,8 +194,10 @@ class ExecutorCore:
     @property
     def next_wake_ms(self) -> int | None:
         """When `TimePassed` has something to do, in monotonic ms; None for never."""
+        wakes = [self.posts.next_deadline_ms, self.settler.next_wake_ms(self._now)]
         renew_ms = self._standing.renew_ms(self.session, self.hard_stop.tripped)
-        wakes = [self.posts.next_deadline_ms, self.settler.next_wake_ms(self._now), renew_ms]
+        if renew_ms is not None and renew_ms > self._now:  # once it is due, ticks see to it, as soon as it may be sent
+            wakes.append(renew_ms)
         return min((wake for wake in wakes if wake is not None), default=None)
 
     @property

@@ -61,6 +61,15 @@ def test_switch_goes_before_what_waits_and_one_at_a_time() -> None:
     _sent(desk)
 
 
+def test_switch_that_is_due_and_can_not_be_sent_wakes_nobody() -> None:
+    desk = _desk()
+    desk.reply(_sent(desk))
+    desk.clock.advance(AHEAD_MS // 2)
+    desk.handle(ev.TimePassed())
+    assert _due(desk)
+    assert desk.core.next_wake_ms is None, "time that passes does not help it; a shell would never come to rest"
+
+
 def test_switch_that_may_not_have_arrived_is_sent_again_at_once() -> None:
     desk = _desk()
     _sent(desk)
