@@ -401,6 +401,7 @@ class Executor:
             case ev.IntentUnknown(intent, reason):
                 self._note(intent, f"unknown: {reason}")
             case ev.IntentUnsettled(intent, reason):
+                self._note(intent, f"left for the next run to settle: {reason}")
                 self._finish(intent, Unknown(reason))
             case ev.LookUp():
                 self._ask(effect)

@@ -43,6 +43,7 @@ class Recorder:
         self._clock = clock
         self._moves: list[Move] = []
         self._handed: int | None = None
+        self._attempts: dict[int, Attempt] = {}  # of open posts; that includes settled ones in quarantine
 
     def begin(self, run_id: int, earlier: Recovered) -> None:
         """Write what the core began with, as the first step: all that a replay needs beside the events.
@@ -85,7 +86,7 @@ class Recorder:
             tuple(_plain(effect) for effect in effects),
             Changes(
                 tuple(intent_row(intent) for intent in dict.fromkeys(core.intents.moved)),
-                tuple(post_row(post, core.settler.attempts.get(post.post_id)) for post in self._posts()),
+                tuple(self._post_rows()),
             ),
             self._handed if handed_over else None,
         )
@@ -111,9 +112,15 @@ class Recorder:
         )
         return self.journal.append(step, changes)
 
-    def _posts(self) -> Iterator[PostRequest]:
+    def _post_rows(self) -> Iterator[PostRow]:
         """The posts that the step changed, by themselves or through their settlement."""
-        return iter(dict.fromkeys([*self._core.moved_posts, *(attempt.post for attempt in self._core.settler.moved)]))
+        attempts = self._core.settler.moved
+        self._attempts |= {attempt.post.post_id: attempt for attempt in attempts}
+        for post in dict.fromkeys([*self._core.moved_posts, *(attempt.post for attempt in attempts)]):
+            row = post_row(post, self._attempts.get(post.post_id))
+            if not row.open:  # and so not written again
+                self._attempts.pop(post.post_id, None)
+            yield row
 
     def _note(self, obj: Any, event: Enum, source: Enum, target: Enum) -> None:
         machine = _MACHINE_OF[type(event)]

@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, get_args
 
-from msgspec import convert, to_builtins
+from msgspec import json, structs
 
 from adapters.journal import Changes, Recovered, Step
 from adapters.recorder import BEGAN, Recorder, recovered_event
@@ -63,7 +63,7 @@ class Divergence:
 
 
 class _Kept:
-    """A journal that keeps the last step only."""
+    """A journal that keeps the last step only, as it would be read back."""
 
     recovered: Recovered
 
@@ -74,7 +74,7 @@ class _Kept:
     def append(self, step: Step, changes: Changes) -> int:
         seq = self._next
         self._next += 1
-        self.step = convert(to_builtins(step) | {"seq": seq}, Step)
+        self.step = json.decode(json.encode(structs.replace(step, seq=seq)), type=Step)
         return seq
 
     def outcome_of(self, cloid: str) -> dict[str, Any] | None:
