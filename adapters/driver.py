@@ -334,7 +334,8 @@ class Driver:
     def _on_tick(self) -> None:
         self._tick = None
         self._blocked = True  # until this tick sends something, or something changes
-        if self.transport.writable:
+        # Without the markets nothing that an earlier run left can be written; new intents are not taken yet.
+        if self.transport.writable and self.core.session.markets_loaded:
             self.drive(ev.Tick())
         else:
             self._arm_tick()

@@ -15,6 +15,7 @@ from typing import Any, Final
 from msgspec import convert, to_builtins
 
 from adapters.journal import Changes, IntentRow, Journal, Move, PostRow, Recovered, Step
+from adapters.outcomes import outcome_from
 from machines import events as ev
 from machines.clock import Clock
 from machines.executor import ExecutorCore
@@ -169,6 +170,13 @@ def intent_row(intent: Intent) -> IntentRow:
         attempts=intent.attempts,
         outcome=None if intent.outcome is None else _plain(intent.outcome),
     )
+
+
+def intent_of(row: IntentRow) -> Intent:
+    """The intent of a row, as it stood."""
+    intent = _intent(row, IntentState(row.state))
+    intent.outcome = None if row.outcome is None else outcome_from(row.outcome)
+    return intent
 
 
 def post_row(post: PostRequest, attempt: Attempt | None) -> PostRow:

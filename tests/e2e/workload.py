@@ -69,19 +69,22 @@ class Workload:
         """Submit until `intents` were accepted, then wait until each has ended."""
         reading = asyncio.create_task(self._read(intents))
         await asyncio.sleep(0)
-        while len(self.tickets) < intents:
-            market, request = self._draw()
-            ticket = self._executor.submit(request)
-            self.admissions[ticket.admission] += 1
-            if ticket.admission.accepted:
-                self.tickets.append(ticket)
-                if isinstance(request, Order) and request.tif != "Ioc":
-                    self._resting.append((market, ticket))
-                await asyncio.sleep(0.001)
-            else:
-                await asyncio.sleep(0.02)
+        while len(self.tickets) < intents:  # noqa: ASYNC110 - it paces the submits
+            await asyncio.sleep(0.02 if self.submit() is None else 0.001)
         await asyncio.wait_for(asyncio.gather(*self.tickets), 240)
         await asyncio.wait_for(reading, 10)
+
+    def submit(self) -> Ticket | None:
+        """Draw an intent and submit it; its ticket if it was accepted."""
+        market, request = self._draw()
+        ticket = self._executor.submit(request)
+        self.admissions[ticket.admission] += 1
+        if not ticket.admission.accepted:
+            return None
+        self.tickets.append(ticket)
+        if isinstance(request, Order) and request.tif != "Ioc":
+            self._resting.append((market, ticket))
+        return ticket
 
     async def _read(self, intents: int) -> None:
         async for event in self._executor.events():
