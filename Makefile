@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test check format diagrams lock clean
+.PHONY: run test kill nightly check format diagrams lock clean
 .DEFAULT_GOAL := run
 
 $(READY): requirements.lock pyproject.toml
@@ -19,6 +19,14 @@ run: $(READY)  ## the demo: a local venue, a real socket, every outcome
 
 test: $(READY)  ## the whole suite; branch coverage of machines/ and spec/ must be 100 %
 	$(BIN)/python -m pytest --cov --cov-report=term
+
+kill: $(READY)  ## an executor killed 200 times, its wire cut 50 times, over 10 000 intents; prints its seed
+	$(BIN)/python -m tests.e2e.kill --kills 200 --cuts 50 --intents 10000
+
+nightly: $(READY)  ## random examples, simulations and kills; each prints the seed that repeats it
+	HIP3_PROFILE=nightly $(BIN)/python -m pytest tests/stateful
+	$(BIN)/hip3 simulate --seeds 2000 --seed $$(od -An -N4 -tu4 /dev/urandom)
+	$(BIN)/python -m tests.e2e.kill --kills 200 --cuts 50 --intents 10000
 
 check: $(READY)  ## lint, formatting and types
 	$(BIN)/ruff check .

@@ -5,6 +5,7 @@ A strategy in any language, or an operator, writes lines such as
     {"op": "order", "ref": "a1", "market": "BTC", "side": "buy", "size": "0.01", "price": "50000", "tif": "Ioc"}
     {"op": "cancel", "ref": "a2", "market": "BTC", "cloid": "0x…"}
     {"op": "flatten"}
+    {"op": "outcome", "ref": "a3", "cloid": "0x…"}
 
 and reads, for each, one line with the admission or the error at once, and one with the outcome once it is certain; both
 carry the `ref`. A line that makes no sense is answered with what is wrong, and changes nothing.

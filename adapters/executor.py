@@ -433,7 +433,15 @@ class Executor:
             case ev.SettlementOverdue(intents):
                 log.error("settlement_overdue", cloids=[intent.cloid for intent in intents])
             case ev.Contradiction(intent, first, later, source):
-                log.error("contradiction", cloid=intent.cloid, first=str(first), later=str(later), source=source)
+                log.error(
+                    "contradiction",
+                    cloid=intent.cloid,
+                    first=str(first),
+                    first_source=intent.settled_by or "the post's reply",
+                    later=str(later),
+                    later_source=source,
+                    both_in_full="hip3 journal show FILE --cloid",
+                )
 
     def on_settlement(self, attempt: Attempt) -> None:
         """Something was learnt about an ambiguous post: its owners may read it."""

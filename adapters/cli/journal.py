@@ -51,7 +51,7 @@ def show(
 
     On a terminal a table; otherwise a line a step, its columns separated by tabs. A step is named RUN/NUMBER.
 
-    Exit codes: 0 shown, 3 the journal can't be read.
+    Exit codes: 0 shown, 9 the journal can't be read.
     """
     if post is not None and cloid is not None:
         raise typer.BadParameter("--post and --cloid exclude each other")
@@ -79,7 +79,7 @@ def export(
 ) -> None:
     """Write the steps as NDJSON: one JSON object a line, with run and seq.
 
-    Exit codes: 0 written, 2 the output can't be written, 3 the journal can't be read.
+    Exit codes: 0 written, 2 the output can't be written, 9 the journal can't be read.
     """
     with _exit_if_unusable(), reading(file) as journal:
         if output is None:
@@ -97,7 +97,7 @@ def export(
 def verify_command(file: _File) -> None:
     """Check that a journal is whole and agrees with itself.
 
-    Exit codes: 0 all agrees, 3 the journal can't be read, 8 something disagrees; it was listed.
+    Exit codes: 0 all agrees, 9 the journal can't be read, 8 something disagrees; it was listed.
     """
     with _exit_if_unusable():
         report = verify(file)
@@ -118,7 +118,7 @@ def _exit_if_unusable() -> Iterator[None]:
         yield
     except JournalError as error:
         typer.echo(f"hip3 journal: {error}", err=True)
-        raise typer.Exit(ExitCode.CONFIG) from error
+        raise typer.Exit(ExitCode.JOURNAL) from error
 
 
 def _export(journal: JournalReader, run: int | None, stream: BinaryIO) -> None:

@@ -6,13 +6,14 @@ import asyncio
 import os
 import secrets
 from decimal import Decimal
+from pathlib import Path
 from typing import Final
 
 import aiohttp
 from rich.console import Console
 
 from adapters.audit import contradictions
-from adapters.config import Config, KeySource, Queues
+from adapters.config import Config, JournalTerms, KeySource, Queues
 from adapters.demo.books import Books
 from adapters.demo.scenario import Scenario
 from adapters.demo.venue_process import VenueProcess, VenueState
@@ -33,15 +34,19 @@ _OUTCOMES_SHOWN: Final = 5
 Check = tuple[str, str, bool]
 
 
-async def show(console: Console, seed: int) -> bool:
+async def show(console: Console, seed: int, journal: Path) -> bool:
     """Run the demo.
 
     Args:
         console: Where it is shown.
         seed: Of the venue's market makers and faults; printed, so that a run can be repeated.
+        journal: Where the run is recorded.
 
     Returns:
         Whether everything agreed.
+
+    Raises:
+        JournalError: The journal can't be used.
     """
     key = "0x" + secrets.token_hex(32)
     account = Signer(key).address
@@ -57,6 +62,7 @@ async def show(console: Console, seed: int) -> bool:
                 ws_url=venue.ws_url,
                 http_url=venue.url,
                 queues=Queues(new_order=200),
+                journal=JournalTerms(file=str(journal)),
             )
             view.say(f"   venue {venue.ws_url}, account {account}")
             async with Executor.open(config) as executor, aiohttp.ClientSession() as session:

@@ -158,7 +158,7 @@ def test_a_file_that_is_no_journal_is_refused_by_every_command(tmp_path: Path, c
     letter.write_text("dear reader, " * 100)
     for file, what in ((letter, "is damaged, or is no journal"), (tmp_path / "none", "No such file or directory")):
         result = hip3_journal(command, file)
-        assert result.exit_code == 3
+        assert result.exit_code == 9
         assert f"hip3 journal: the journal {file}" in result.stderr
         assert what in result.stderr
         assert result.stdout == ""
