@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from adapters.cli import demo, diagram, journal, run, simulate, venue
+from adapters.cli import demo, diagram, journal, run, simulate, trace, venue
 
 app = typer.Typer(
     name="hip3",
@@ -18,6 +18,7 @@ app.command("run")(run.command)
 app.command("venue")(venue.command)
 app.command("simulate")(simulate.command)
 app.add_typer(journal.app, name="journal")
+app.add_typer(trace.app, name="trace")
 app.command("diagram")(diagram.command)
 
 
