@@ -206,6 +206,8 @@ def _judge(report: Report, journal: Path, told: Path, fates: dict[str, Fate]) ->
     faults = report.faults
     faults += [f"intent {i.seq} ({i.cloid}) has no outcome" for i in ended if i.outcome is None]
     faults += contradictions([intent for intent in ended if intent.outcome is not None], fates)
+    crowded = "too many pending"  # the venue's word for more than its limit in flight (finding X3)
+    faults += [f"intent {i.seq}: {i.outcome}" for i in ended if crowded in getattr(i.outcome, "reason", "")]
     known = {row.cloid for row in rows.values()}
     faults += [f"the venue placed {cloid}, which the journal lost" for cloid in fates if cloid not in known]
     accepted: set[int] = set()
