@@ -23,7 +23,7 @@ from typing import Any, Final, TypeAlias
 import aiohttp
 
 from adapters.clock import StepClock, SystemClock
-from adapters.config import Config
+from adapters.config import Config, ConfigError
 from adapters.driver import Driver, ExecutorFailed
 from adapters.feed import Feed, Subscription
 from adapters.flatten import flattening_orders
@@ -209,15 +209,19 @@ class Executor:
             VenueUnreachable: Not ready within `ready_s`.
         """
         executor = Executor(config, config.key.load())
-        executor.start()
         try:
+            executor.start()
             await executor.wait_ready(ready_s)
             yield executor
         finally:
             await executor.close()
 
     def start(self) -> None:
-        """Take up what earlier runs left open, and begin to connect."""
+        """Take up what earlier runs left open, and begin to connect.
+
+        Raises:
+            ConfigError: More posts of an earlier run may still count at the venue than `inflight_limit` allows.
+        """
         self._take_up(restored(self.journal.recovered, self._signer.address))
         self._session = aiohttp.ClientSession()
         self._synchroniser = Synchroniser(
@@ -486,6 +490,12 @@ class Executor:
 
     def _take_up(self, left: ev.Recovered) -> None:
         """Hand what an earlier run left to the core; its owner may ask for each outcome (`ticket_of`)."""
+        unanswered = sum(post.state is PostState.SENT for post in left.posts)
+        if unanswered > self.config.inflight_limit:
+            raise ConfigError(
+                f"inflight_limit: expected at least {unanswered}, because so many posts of the earlier run may still "
+                f"count at the venue; got {self.config.inflight_limit}"
+            )
         items = [item for post in left.posts for item in post.items]
         for intent in (*items, *left.never_sent, *left.lost_cancels):
             self._expect(intent, "left open by an earlier run")
