@@ -247,7 +247,7 @@ class Driver:
             self.on_journal_failed(error)
 
     def _perform(self, effects: Sequence[ev.Effect]) -> None:
-        settlements = self.core.settler.moved
+        settlements = dict.fromkeys(self.core.settler.moved)  # one that moved twice is told once
         for attempt in settlements:
             if attempt.state in SETTLEMENT.final:  # told before the outcomes that follow from it
                 self._owner.on_settlement(attempt)

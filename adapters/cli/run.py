@@ -20,6 +20,7 @@ from adapters.journal import JournalError
 from adapters.keys import KeyUnusable
 from adapters.logs import configure_logs, get_logger
 from adapters.outcomes import OUTCOME_NAMES
+from machines.intent import Unknown
 
 log = get_logger("run")
 
@@ -124,7 +125,7 @@ async def _serve(executor: Executor, config: Config) -> None:
 
 def _list_unfinished(report: CloseReport) -> None:
     for intent in (*report.not_executed, *report.unknown):
-        outcome = intent.outcome
-        name = "" if outcome is None else OUTCOME_NAMES[type(outcome)]
-        log.warning("unfinished", cloid=intent.cloid, outcome=name, reason=getattr(outcome, "reason", ""))
+        outcome = intent.outcome or Unknown("the next run on this journal finds it out")
+        name, reason = OUTCOME_NAMES[type(outcome)], getattr(outcome, "reason", "")
+        log.warning("unfinished", cloid=intent.cloid, outcome=name, reason=reason)
     log.info("stopped", not_executed=len(report.not_executed), unknown=len(report.unknown))
