@@ -1,7 +1,7 @@
-"""A real executor against a real venue in the same process, with a breakable wire between them.
+"""A real executor with a journal of its own, a real venue in the same process, and a breakable wire between them.
 
-Whatever a test does to them, in the end every invariant must have held, no slot may be taken, and no outcome may
-contradict what the venue really did.
+Whatever a test does to them, in the end every invariant must have held, no slot may be taken, no outcome may contradict
+what the venue really did, the journal must agree with itself, and every run in it must replay through fresh machines.
 """
 
 from __future__ import annotations
@@ -11,13 +11,21 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import groupby
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+import msgspec
+
 from adapters.audit import contradictions
-from adapters.config import Config, KeySource
+from adapters.config import Config, JournalTerms, KeySource
 from adapters.executor import Executor, ExecutorEvent, SessionChanged
 from adapters.feed import Subscription
 from adapters.hyperliquid.signing import Signer
+from adapters.journal import SqliteJournal, Step, verify
+from adapters.journal.reading import reading
+from adapters.replay import Divergence, replay
 from adapters.ticket import Ticket
 from adapters.venue.config import VenueConfig
 from adapters.venue.faults import Faults
@@ -71,13 +79,33 @@ async def outcomes(tickets: Iterable[Ticket]) -> list[Outcome]:
     return list(await asyncio.wait_for(asyncio.gather(*tickets), PATIENCE_S))
 
 
+def steps_of(path: Path) -> dict[int, list[Step]]:
+    """The steps of every run in a journal."""
+    with reading(path) as journal:
+        by_run = groupby(journal.steps(), key=lambda entry: entry.run)
+        return {run: [entry.step for entry in entries] for run, entries in by_run}
+
+
+def divergences(steps: Iterable[Step]) -> list[Divergence]:
+    """Where the replay of a run parts from its record."""
+    return [divergence for divergence in replay(steps) if divergence is not None]
+
+
+def see_that_it_agrees(path: Path) -> None:
+    """A journal agrees with itself, and the machines with every run in it."""
+    assert verify(path).findings == ()
+    for run, steps in steps_of(path).items():
+        assert list(map(str, divergences(steps))) == [], f"run {run}"
+
+
 @dataclass
 class Live:
     """What a test works with.
 
     Attributes:
+        journal: Where the journal is.
         corrupted: Set by a test that breaks the executor itself; then nothing is checked in the end.
-        cloids_reused: Set by a test that gives a cloid to two orders, which the audit can't tell from one sent twice.
+        earlier: Executors of the runs before.
     """
 
     venue: Venue
@@ -85,9 +113,12 @@ class Live:
     config: Config
     executor: Executor
     reader: Subscription[ExecutorEvent]
+    journal: Path
     corrupted: bool = False
-    cloids_reused: bool = False
+    earlier: list[Executor] = field(default_factory=list)
     _seen: list[ExecutorEvent] = field(default_factory=list)
+    _ended_before: list[Intent] = field(default_factory=list)
+    _reading: list[asyncio.Task[None]] = field(default_factory=list)
 
     @property
     def seen(self) -> list[ExecutorEvent]:
@@ -96,10 +127,48 @@ class Live:
         self.reader._waiting.clear()
         return self._seen
 
-    async def keep_reading(self) -> None:
-        """Read the events as they come, so that none is lost however many there are."""
-        async for event in self.reader:
-            self._seen.append(event)
+    def begin(self) -> None:
+        """Start the executor, and read its events as they come, so that none is lost however many there are."""
+        self._reading.append(asyncio.create_task(_keep_reading(self.reader, self._seen)))
+        self.executor.start()
+
+    async def abandon(self) -> None:
+        """Stop the executor where it stands, as a crash does: nothing more is recorded, sent or told.
+
+        The journal's file stays open until the test ends, so that its log stays as it is, too; the lock is let go.
+        """
+        executor, journal = self.executor, self.executor.journal
+        assert isinstance(journal, SqliteJournal)
+        executor.driver.stop()
+        tasks = executor._cancel_tasks()
+        self.wire.reset()
+        journal._lock.release()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert executor._session is not None
+        await executor._session.close()
+        executor._feed.close()
+
+    async def restart(
+        self, *, signer: Signer | None = None, clock: Clock | None = None, ready: bool = True, **settings: Any
+    ) -> None:
+        """Begin a new run on the journal of the executor that was abandoned or closed."""
+        self._ended_before = self.all_ended
+        self.earlier.append(self.executor)
+        self.config = msgspec.structs.replace(self.config, **settings)
+        self.executor = Executor(self.config, signer or Signer(KEY), clock=clock)
+        self.reader = self.executor.events()
+        self._seen = []
+        self.begin()
+        if ready:
+            await self.executor.wait_ready(PATIENCE_S)
+
+    async def finish(self) -> None:
+        """Shut the executor down, and let go of what was abandoned."""
+        await self.executor.close()
+        for executor in self.earlier:
+            assert isinstance(executor.journal, SqliteJournal)
+            executor.journal._db.close()
+        await asyncio.gather(*self._reading)
 
     def set_faults(self, **faults: Any) -> None:
         """Replace the venue's faults; none means that all goes well."""
@@ -136,6 +205,16 @@ class Live:
     def ended(self) -> list[Intent]:
         """Intents of which the executor said that they ended."""
         return [event.intent for event in self.seen if isinstance(event, ev.IntentEnded)]
+
+    @property
+    def all_ended(self) -> list[Intent]:
+        """The same, of this run and the ones before."""
+        return [*self._ended_before, *self.ended]
+
+    @property
+    def unsettled(self) -> list[Intent]:
+        """Intents that a shutdown left for the next run to settle."""
+        return [event.intent for event in self.seen if isinstance(event, ev.IntentUnsettled)]
 
     @property
     def states(self) -> list[SessionState]:
@@ -180,29 +259,40 @@ async def live(
     """A venue and an executor, ready to trade; checked in the end."""
     owner = Signer(KEY)
     async with venue_in_process(owner, **(venue or {})) as running, Wire(running.ws_url) as wire:
-        config = config_for(running, account or owner.address, **{"ws_url": wire.ws_url, **settings})
-        executor = Executor(config, signer or owner, clock=clock)
-        world = Live(running, wire, config, executor, executor.events())
-        reading = asyncio.create_task(world.keep_reading())
-        executor.start()
-        try:
-            if ready:
-                await executor.wait_ready(PATIENCE_S)
-            yield world
-        finally:
-            wire.requests.set()
-            wire.answers.set()
-            await executor.close()
-        await reading
-        if not world.corrupted:
-            _check(world)
+        with TemporaryDirectory(prefix="hip3-") as folder:
+            journal = Path(folder) / "executor.journal"
+            known = {"ws_url": wire.ws_url, "journal": JournalTerms(file=str(journal))}
+            config = config_for(running, account or owner.address, **{**known, **settings})
+            executor = Executor(config, signer or owner, clock=clock)
+            world = Live(running, wire, config, executor, executor.events(), journal)
+            world.begin()
+            try:
+                if ready:
+                    await executor.wait_ready(PATIENCE_S)
+                yield world
+            finally:
+                wire.requests.set()
+                wire.answers.set()
+                await world.finish()
+            if not world.corrupted:
+                _check(world)
+
+
+async def _keep_reading(reader: Subscription[ExecutorEvent], seen: list[ExecutorEvent]) -> None:
+    async for event in reader:
+        seen.append(event)  # noqa: PERF401 - one by one, as they come
 
 
 def _check(world: Live) -> None:
-    core, monitor = world.executor.core, world.executor.driver.monitor
-    assert monitor.violated == 0, monitor.first
-    assert monitor.checks > 0
+    for executor in (*world.earlier, world.executor):
+        monitor = executor.driver.monitor
+        assert monitor.violated == 0, monitor.first
+        assert monitor.checks > 0
+    core = world.executor.core
     assert core.inflight.count == 0
-    assert core.intents.accepted == core.intents.ended == len(world.ended)
-    if not world.cloids_reused:
-        assert list(contradictions(world.ended, world.fates)) == []
+    assert core.intents.ended == len(world.ended)
+    assert core.intents.accepted == core.intents.ended + len(world.unsettled)
+    told = [intent.seq for intent in world.all_ended]
+    assert len(told) == len(set(told)), "an outcome was told twice"
+    assert list(contradictions(world.all_ended, world.fates)) == []
+    see_that_it_agrees(world.journal)

@@ -12,7 +12,7 @@ import pytest
 
 from adapters.config import Config, KeySource, Queues
 from adapters.driver import ExecutorFailed
-from adapters.executor import CloseReport, Executor, KeyNotAccepted
+from adapters.executor import SETTLEMENT_STEPS, CloseReport, Executor, KeyNotAccepted
 from adapters.feed import Subscription
 from adapters.hyperliquid.info import VenueUnreachable
 from adapters.hyperliquid.signing import Signer
@@ -22,6 +22,7 @@ from machines.inflight import InflightState
 from machines.intent import Admission, Canceled, Filled, IntentState, NotExecuted, Priority, Resting, Unknown
 from machines.post import PostState
 from machines.session import SessionState
+from machines.settlement import SettlementState
 from tests.adapters.live import (
     AGENT_KEY,
     KEY,
@@ -85,15 +86,25 @@ async def test_a_shutdown_waits_for_open_posts() -> None:
         assert isinstance(ticket.outcome, Resting)
 
 
-async def test_a_shutdown_out_of_time_lists_what_is_unknown() -> None:
+async def test_a_shutdown_out_of_time_lists_what_is_unknown_and_the_next_run_settles_it() -> None:
     async with live(tick_ms=0, drain_ms=200) as world:
         world.wire.answers.clear()
         ticket = world.executor.submit(resting_order())
         await until(lambda: len(world.actions) == 1)
         report = await closed(world.executor)
         assert [intent.cloid for intent in report.unknown] == [ticket.cloid]
-        assert ticket.outcome == Unknown("shut down before the reply came")
+        assert ticket.outcome == Unknown("shut down before its fate was known")
+        assert [what for _, what in ticket.history] == [
+            "queued",
+            "unknown: shut down before the reply came",
+            "left for the next run to settle: shut down before its fate was known",
+        ]
         assert report.not_executed == ()
+        world.wire.answers.set()
+        await world.restart()
+        found = world.executor.ticket_of(str(ticket.cloid))
+        assert found is not None
+        assert isinstance(await found, Resting)
 
 
 class AtOnce(random.Random):
@@ -330,8 +341,8 @@ async def test_a_transport_that_dies_is_a_fault() -> None:
         world.wire.reset()
         with pytest.raises(ExecutorFailed, match="ValueError: Port out of range"):
             await asyncio.wait_for(waiting, PATIENCE_S)
-        # The post in flight had ended with its connection, before the fault.
-        assert isinstance(tickets.pop(0).outcome, Unknown)
+        # The post in flight had ended with its connection, before the fault; what became of it is not known.
+        assert SETTLEMENT_STEPS[SettlementState.UNKNOWN] in [what for _, what in tickets[0].history]
         await everybody_is_told(world, tickets, reading, "Port out of range")
 
 
@@ -369,7 +380,7 @@ async def test_a_violated_invariant_halts_and_is_told_once(caplog: pytest.LogCap
         executor = world.executor
         target = executor.submit(resting_order())
         await outcomes([target, executor.submit(crossing_order())])
-        executor.core.intents.population[IntentState.FILLED] += 1
+        executor.core.intents.population[IntentState.UNKNOWN] += 1
         ticket = executor.submit(resting_order())
         outcome = await asyncio.wait_for(ticket, PATIENCE_S)
         assert isinstance(outcome, NotExecuted)
@@ -380,7 +391,7 @@ async def test_a_violated_invariant_halts_and_is_told_once(caplog: pytest.LogCap
         assert isinstance(flat, Filled)
         executor.reset("hope")
         assert executor.core.hard_stop.tripped
-        executor.core.intents.population[IntentState.FILLED] -= 1
+        executor.core.intents.population[IntentState.UNKNOWN] -= 1
         executor.reset("it was found and repaired")
         assert isinstance(await executor.submit(resting_order()), Resting)
         assert executor.driver.monitor.violated > 1
@@ -391,7 +402,7 @@ async def test_a_new_order_in_whose_post_an_invariant_is_violated_is_not_sent() 
     async with live(tick_ms=0) as world:
         world.corrupted = True
         ticket = world.executor.submit(resting_order())
-        world.executor.core.intents.population[IntentState.FILLED] += 1  # seen first by the step that makes the post
+        world.executor.core.intents.population[IntentState.UNKNOWN] += 1  # seen first by the step that makes the post
         outcome = await asyncio.wait_for(ticket, PATIENCE_S)
         assert isinstance(outcome, NotExecuted)
         assert outcome.reason.startswith("not sent: invariant violated: EveryAcceptedIntentHasOneOutcome")

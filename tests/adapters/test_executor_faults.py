@@ -10,15 +10,17 @@ from typing import Any
 import pytest
 
 from adapters.clock import SystemClock
-from adapters.executor import ExecutorEvent
+from adapters.executor import SETTLEMENT_STEPS, ExecutorEvent
 from adapters.hyperliquid.info import VenueUnreachable
 from adapters.hyperliquid.markets import Markets
 from adapters.hyperliquid.records import UserFill
+from adapters.ticket import Ticket
 from machines import events as ev
-from machines.intent import Admission, Canceled, Filled, Intent, NotExecuted, Order, Rejected, Resting, Unknown
+from machines.intent import Admission, Canceled, Filled, Intent, NotExecuted, Order, Rejected, Resting
 from machines.nonce import Drift
 from machines.post import PostState
 from machines.session import SessionState
+from machines.settlement import SettlementState
 from tests.adapters.live import (
     PATIENCE_S,
     Live,
@@ -40,6 +42,28 @@ def ended_states(world: Live) -> list[PostState]:
 def fills_of(events: list[ExecutorEvent], name: str | None) -> list[UserFill]:
     """The fills of one order that the events tell of."""
     return [event for event in events if isinstance(event, UserFill) and event.cloid == name]
+
+
+def told(ticket: Ticket) -> list[str]:
+    """What the owner of a ticket reads, from the moment at which its fate was not known."""
+    sentences = [what for _, what in ticket.history]
+    return sentences[next(place for place, what in enumerate(sentences) if what.startswith("unknown: ")) :]
+
+
+FENCE_WON = "its fence won: it never ran and never can"
+NEVER_RAN = [
+    SETTLEMENT_STEPS[state]
+    for state in (SettlementState.UNKNOWN, SettlementState.FENCING, SettlementState.NEVER_EXECUTED)
+] + [FENCE_WON]
+RAN = [
+    SETTLEMENT_STEPS[state]
+    for state in (
+        SettlementState.UNKNOWN,
+        SettlementState.FENCING,
+        SettlementState.LOOKING_UP,
+        SettlementState.EXECUTED,
+    )
+] + ["the venue's record"]
 
 
 async def in_flight(world: Live, *orders: Order) -> list[Any]:
@@ -102,15 +126,16 @@ async def test_a_tick_on_a_socket_that_just_closed_sends_nothing() -> None:
         assert ended_states(world) == [PostState.ACKED, PostState.UNSENT]
 
 
-async def test_a_hand_over_that_breaks_off_is_unknown_and_never_sent_again() -> None:
+async def test_a_hand_over_that_breaks_off_is_unknown_until_its_fence_won_and_never_sent_again() -> None:
     """X1: the connection is reset in the turn in which the order is submitted; the write itself meets it."""
     async with live(tick_ms=0) as world:
         await asyncio.sleep(0.05)
         new = world.executor.submit(resting_order())
         world.wire.reset()
         outcome = await asyncio.wait_for(new, PATIENCE_S)
-        assert isinstance(outcome, Unknown)
-        assert outcome.reason.startswith("the hand-over to the socket broke off: ")
+        assert outcome == NotExecuted(FENCE_WON)
+        assert told(new)[0].startswith("unknown: the hand-over to the socket broke off: ")
+        assert told(new)[1:] == NEVER_RAN
         await world.ready()
         assert isinstance(await world.executor.submit(resting_order()), Resting)
         assert new.cloid not in world.fates
@@ -121,7 +146,7 @@ async def test_a_hand_over_that_breaks_off_is_unknown_and_never_sent_again() -> 
 
 
 async def test_a_connection_on_which_a_write_failed_is_dropped() -> None:
-    async with live(tick_ms=10_000) as world:
+    async with live(tick_ms=0) as world:
         driver = world.executor.driver
         ticket = world.executor.submit(resting_order())
         connection = driver.transport._connection
@@ -129,7 +154,8 @@ async def test_a_connection_on_which_a_write_failed_is_dropped() -> None:
         connection.transport.write_eof()  # so that the next write fails
         driver.drive(ev.Tick())
         assert connection.transport.is_closing()
-        assert isinstance(await ticket, Unknown)
+        assert await asyncio.wait_for(ticket, PATIENCE_S) == NotExecuted(FENCE_WON)
+        assert told(ticket)[0].startswith("unknown: the hand-over to the socket broke off: ")
         await until(lambda: world.executor.core.session.epoch == 2)
         await world.ready()
 
@@ -150,44 +176,51 @@ async def test_a_ping_that_can_not_be_written_breaks_nothing() -> None:
 # ------------------------------------------------------------------------------------------------ lost replies
 
 
-async def test_a_timeout_is_on_time_and_a_late_reply_changes_nothing() -> None:
-    """P6, P2, X1."""
+async def test_a_timeout_is_on_time_and_a_late_reply_tells_the_truth() -> None:
+    """P6, P2, X1; settlement.md, rule 10."""
     async with live(tick_ms=0, post_timeout_ms=3_000) as world:
-        begun = time.monotonic()
+        core, begun = world.executor.core, time.monotonic()
         (ticket,) = await in_flight(world, resting_order())
-        later = world.executor.submit(cancel(cloid(1)))
+        stop = world.executor.submit(cancel(cloid(1)))
         await asyncio.sleep(1.0)
-        other = world.executor.submit(cancel(cloid(2)))
-        outcome = await asyncio.wait_for(ticket, PATIENCE_S)
+        other = world.executor.submit(resting_order())
+        await until(lambda: len(ticket.history) > 1)
         assert 2.9 <= time.monotonic() - begun < 4.5
-        assert outcome == Unknown("no reply within 3000 ms")
-        assert isinstance(await later, Unknown)
-        assert other.outcome is None, "it was sent a second later, and has its own deadline"
-        assert isinstance(await asyncio.wait_for(other, PATIENCE_S), Unknown)
+        assert told(ticket)[0] == "unknown: no reply within 3000 ms"
+        assert other.history[1:] == [], "it was sent a second later, and has its own deadline"
+        await until(lambda: len(other.history) > 1)
         assert time.monotonic() - begun >= 3.9
-        assert world.executor.core.inflight.count == 0
-        snapshot = world.executor.core.intents.ended
+        assert world.executor.endings[PostState.TIMED_OUT] == core.inflight.quarantined == 3
+        assert (ticket.outcome, stop.outcome, other.outcome) == (None, None, None)
+        assert world.fates[str(ticket.cloid)].rested, "it was on the book all the time: unknown was the truth"
         world.wire.answers.set()
-        await until(lambda: world.executor.strays == 3)
-        assert (ticket.outcome, world.executor.core.intents.ended) == (outcome, snapshot)
-        assert world.executor.core.session.epoch == 1
-        assert world.fates[str(ticket.cloid)].rested, "it was on the book all the time: Unknown was the truth"
+        assert all(isinstance(outcome, Resting) for outcome in await outcomes((ticket, other)))
+        assert told(ticket)[-1] == told(other)[-1] == "its own late reply"
+        assert core.inflight.quarantined == 0
+        # A cancel is sent again without a fence (rule 19); that it never did anything only the record can tell.
+        assert await asyncio.wait_for(stop, PATIENCE_S) == NotExecuted("its nonce is spent and it left no record")
+        assert len([action for action in world.actions if action.action == "cancelByCloid"]) == 2
+        assert core.session.epoch == 1
 
 
 async def test_a_connection_lost_with_posts_in_flight() -> None:
-    """Unknown, whether the venue saw the post or not; then ready again, and nothing is sent twice."""
+    """Unknown first, whether the venue saw the post or not; then the truth of each, and nothing is sent twice."""
     async with live(tick_ms=0) as world:
         (seen,) = await in_flight(world, resting_order())
         world.wire.requests.clear()
         unseen = world.executor.submit(resting_order())
         await until(lambda: world.executor.core.inflight.count == 2)
         world.wire.reset()
-        for ticket in (seen, unseen):
-            outcome = await asyncio.wait_for(ticket, PATIENCE_S)
-            assert isinstance(outcome, Unknown)
-            assert outcome.reason.startswith("the connection was lost: closed by the venue")
+        await until(lambda: world.executor.core.settler.open_items == 2)
+        assert (seen.outcome, unseen.outcome) == (None, None)
         world.wire.requests.set()
         world.wire.answers.set()
+        rests, never_ran = await outcomes((seen, unseen))
+        assert isinstance(rests, Resting)
+        assert never_ran == NotExecuted(FENCE_WON)
+        for ticket in (seen, unseen):
+            assert told(ticket)[0].startswith("unknown: the connection was lost: closed by the venue")
+        assert (told(seen)[1:], told(unseen)[1:]) == (RAN, NEVER_RAN)
         await world.ready()
         assert world.states == [
             SessionState.CONNECTING,
@@ -206,10 +239,12 @@ async def test_a_connection_lost_with_posts_in_flight() -> None:
 
 async def test_the_venue_takes_an_order_and_hangs_up() -> None:
     async with live(tick_ms=0) as world:
-        world.set_faults(close_after=1.0)
+        world.set_faults(close_after=1.0, drop_update=1.0)
         ticket = world.executor.submit(crossing_order())
-        assert isinstance(await asyncio.wait_for(ticket, PATIENCE_S), Unknown)
+        await until(lambda: len(world.trades) == 1 and world.executor.core.settler.open_items == 1)
         world.set_faults()
+        outcome = await asyncio.wait_for(ticket, PATIENCE_S)
+        assert outcome == Filled(world.trades[0].oid, "0.01", None)
         await world.ready()
         # What the stream could not tell, the snapshot of the next connection does: once.
         await until(lambda: fills_of(world.seen, ticket.cloid) != [])
@@ -262,7 +297,6 @@ async def test_who_waits_for_ready_waits_for_this_connection() -> None:
 async def test_orders_that_ended_while_nobody_listened_are_found_out() -> None:
     """protocol.md §8: no snapshot of orders on subscribing; so open orders are asked for."""
     async with live(tick_ms=0) as world:
-        world.cloids_reused = True
         names = [cloid(number) for number in (1, 2, 3)]
         prices = ("99000", "50000", "50000")
         placed = [resting_order(cloid=name, price=price) for name, price in zip(names, prices, strict=True)]
@@ -279,9 +313,8 @@ async def test_orders_that_ended_while_nobody_listened_are_found_out() -> None:
         await until(lambda: fills_of(world.seen, names[0]) != [])
         resting = world.executor.core.intents.resting_cloids
         await until(lambda: resting() == [names[2], cloid(4)])
-        assert world.executor.submit(resting_order(cloid=names[2])).admission is Admission.CLOID_IN_USE
-        again = [world.executor.submit(resting_order(cloid=name)) for name in names[:2]]
-        assert all(isinstance(outcome, Resting) for outcome in await outcomes(again))
+        again = [world.executor.submit(resting_order(cloid=name)) for name in names]
+        assert [ticket.admission for ticket in again] == [Admission.CLOID_IN_USE] * 3, "once used is used for ever"
         assert len(fills_of(world.seen, names[0])) == len(world.trades) == 1
 
 
@@ -331,16 +364,22 @@ async def injected(world: Live, text: str) -> Any:
         ),
     ],
 )
-async def test_an_answer_that_proves_nothing_is_unknown(text: str, reason: str) -> None:
+async def test_an_answer_that_proves_nothing_settles_nothing(text: str, reason: str) -> None:
     """settlement.md, rules 5 to 8."""
     async with live(tick_ms=0) as world:
         ticket = await injected(world, text.replace("-1", "%d"))
-        outcome = await asyncio.wait_for(ticket, PATIENCE_S)
-        assert isinstance(outcome, Unknown)
-        assert reason in outcome.reason
+        await until(lambda: any(what.startswith("unknown: ") for _, what in ticket.history))
+        assert reason in told(ticket)[0]
+        if "duplicate nonce" in reason:  # so the nonce is spent, and the record says by what
+            proof = "the venue's record"
+            await until(lambda: ticket.outcome is not None)
+        else:
+            proof = "its own late reply"
+            await asyncio.sleep(0.1)
+            assert ticket.outcome is None
         world.wire.answers.set()
-        await until(lambda: world.executor.strays == 1)
-        assert ticket.outcome == outcome
+        assert isinstance(await asyncio.wait_for(ticket, PATIENCE_S), Resting)
+        assert told(ticket)[-1] == proof
 
 
 async def test_a_post_that_the_gate_refused_never_ran() -> None:
@@ -383,7 +422,7 @@ async def test_an_error_frame_ends_only_the_post_that_it_names() -> None:
         assert core.inflight.count == 1
         world.wire.reset()
         world.wire.requests.set()
-        assert isinstance(await asyncio.wait_for(second, PATIENCE_S), Unknown)
+        assert await asyncio.wait_for(second, PATIENCE_S) == NotExecuted(FENCE_WON)
         assert isinstance(await asyncio.wait_for(held, PATIENCE_S), Resting)
 
 
@@ -454,7 +493,7 @@ async def test_after_any_sequence_of_faults_everything_flows_again() -> None:
         accepted = [ticket for ticket in tickets if ticket.admission.accepted]
         world.set_faults()
         results = await outcomes(accepted)
-        assert {Unknown, Resting, Rejected} <= {type(outcome) for outcome in results}
+        assert {type(outcome) for outcome in results} == {NotExecuted, Resting, Rejected}, "none is left unknown"
         await world.ready()
         assert world.executor.core.inflight.count == 0
         await until(lambda: world.executor.core.idle)

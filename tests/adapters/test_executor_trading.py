@@ -8,9 +8,10 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import pytest
 
-from adapters.config import Queues
+from adapters.config import JournalTerms, Queues
 from adapters.executor import Executor, SessionChanged
 from adapters.hyperliquid.info import VenueUnreachable
 from adapters.hyperliquid.markets import (
@@ -135,25 +136,36 @@ async def test_a_bad_request_is_refused_before_it_is_accepted(
         assert world.executor.core.intents.accepted == 0
 
 
-async def test_a_cloid_is_taken_for_as_long_as_its_order_is_open() -> None:
-    """protocol.md §6: reusing an open one is not established, so it never happens."""
+async def test_a_cloid_belongs_to_one_order_for_ever() -> None:
+    """settlement.md, rule 13: else a look-up could find another order's record. The next run knows it, too."""
     async with live(tick_ms=0) as world:
-        world.cloids_reused = True
-        submit = world.executor.submit
-        first = submit(resting_order(cloid=cloid(7)))
-        waiting = submit(resting_order(cloid=cloid(7)))
-        assert waiting.admission is Admission.CLOID_IN_USE
-        assert waiting.outcome == NotExecuted("not accepted: cloid_in_use")
-        await first
-        assert submit(resting_order(cloid=cloid(7).upper().replace("X", "x"))).admission is Admission.CLOID_IN_USE
-        await submit(cancel(cloid(7)))
-        assert isinstance(await submit(crossing_order(cloid=cloid(7))), Filled)
-        again = submit(resting_order(cloid=cloid(7), price="99000"))
-        assert isinstance(await again, Resting)
-        # Filled by the market: the order stream says so, and the cloid is free again.
-        world.set_price("BTC", "98000")
-        await until(lambda: submit(resting_order(cloid=cloid(7), price="97000")).admission.accepted)
-        assert world.executor.refusals[Admission.CLOID_IN_USE] >= 2
+
+        def refused(request: Order | Modify) -> bool:
+            ticket = world.executor.submit(request)
+            assert ticket.outcome == NotExecuted("not accepted: cloid_in_use")
+            return ticket.admission is Admission.CLOID_IN_USE
+
+        first = world.executor.submit(resting_order(cloid=cloid(7)))
+        assert refused(resting_order(cloid=cloid(7))), "under way"
+        assert isinstance(await first, Resting)
+        assert refused(resting_order(cloid=cloid(7).upper().replace("X", "x"))), "on the book"
+        assert await world.executor.submit(cancel(cloid(7))) == Canceled()
+        assert isinstance(await world.executor.submit(crossing_order(cloid=cloid(8), tif="Alo")), Rejected)
+        dropped = world.executor.submit(resting_order(cloid=cloid(9)))
+        world.executor.submit(cancel(cloid(9)))
+        assert dropped.outcome == NotExecuted("canceled before it was sent")
+        other = world.executor.submit(resting_order(cloid=cloid(10)))
+        assert isinstance(await other, Resting)
+        for _ in ("this run", "the next one"):
+            for number in (7, 8, 9):
+                assert refused(crossing_order(cloid=cloid(number)))
+                assert refused(Modify(cloid=cloid(10), order=resting_order(cloid=cloid(number))))
+            assert refused(crossing_order(cloid=cloid(10)))
+            await world.executor.close()
+            await world.restart()
+        changed = world.executor.submit(Modify(cloid=cloid(10), order=resting_order(cloid=cloid(11))))
+        assert isinstance(await changed, Resting), "the order of an earlier run can be replaced"
+        assert await world.executor.submit(cancel(cloid(11))) == Canceled()
 
 
 async def test_the_first_intent_goes_at_once_and_those_of_one_turn_travel_together() -> None:
@@ -359,7 +371,7 @@ async def test_flatten_without_prices_or_markets_says_so() -> None:
         with pytest.raises(VenueUnreachable, match="HTTP 502"):
             await world.executor.flatten()
         world.set_faults()
-    idle = Executor(world.config, Signer(KEY))
+    idle = Executor(msgspec.structs.replace(world.config, journal=JournalTerms()), Signer(KEY))
     with pytest.raises(VenueUnreachable, match="before the venue's markets are known"):
         await idle.flatten()
     await idle.close()

@@ -54,9 +54,12 @@ class Hip3:
     ) -> None:
         if self.process.returncode is None:
             self.process.kill()
-        await self.process.communicate()
-        if self._reading is not None:
-            await self._reading
+        assert self._reading is not None
+        await self._reading  # to its end; so `communicate`, which reads the same stream, can't be used
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        await self.rest()
+        await self.process.wait()
 
     @property
     def process(self) -> asyncio.subprocess.Process:

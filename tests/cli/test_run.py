@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import socket
+import sqlite3
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
@@ -17,19 +19,20 @@ import typer
 from typer.testing import CliRunner
 
 from adapters.cli import app, run
+from adapters.clock import SystemClock
 from adapters.config import Config
 from adapters.executor import CloseReport, Executor
 from adapters.exit_codes import ExitCode
 from adapters.hyperliquid.signing import Signer
+from adapters.journal import Retention, SqliteJournal
 from adapters.venue.server import Venue
-from tests.adapters.live import AGENT_KEY, KEY, until, venue_in_process
+from tests.adapters.live import AGENT_KEY, KEY, see_that_it_agrees, until, venue_in_process
 from tests.adapters.wire import Wire
 from tests.cli.process import Hip3
 
 VARIABLE = "HIP3_RUN_KEY"
 ACCOUNT = Signer(KEY).address
 ORDER: dict[str, Any] = {"op": "order", "market": "BTC", "side": "buy", "size": "0.01", "price": "50000"}
-RESTING = {"outcome": "resting"}
 
 
 def free_port() -> int:
@@ -40,9 +43,11 @@ def free_port() -> int:
 
 
 def written(path: Path, ws_url: str, http_url: str, **settings: str | int) -> Path:
-    """A configuration file; `key` is where the key is, the variable by default."""
+    """A configuration file; `key` is where the key is, the variable by default, `journal` its file."""
     lines = [f'network = "local"\naccount = "{ACCOUNT}"\nws_url = "{ws_url}"\nhttp_url = "{http_url}"']
     key = settings.pop("key", f'{{ env = "{VARIABLE}" }}')
+    if (journal := settings.pop("journal", None)) is not None:
+        lines.append(f'journal = {{ file = "{journal}" }}')
     lines += [f"key = {key}", *(f"{name} = {json.dumps(value)}" for name, value in settings.items())]
     path.write_text("\n".join(lines), encoding="utf-8")
     return path
@@ -181,6 +186,7 @@ async def test_what_is_unknown_at_the_end_is_listed(tmp_path: Path) -> None:
         assert await process.exit_code() == ExitCode.UNFINISHED
         (line,) = [line for line in process.log if line["event"] == "unfinished"]
         assert (line["cloid"], line["outcome"]) == ("0x" + "ab" * 16, "unknown")
+        assert line["reason"] == "the next run on this journal finds it out"
 
 
 async def test_a_strategy_that_dies_ends_it_cleanly(tmp_path: Path) -> None:
@@ -300,6 +306,116 @@ async def test_a_key_on_the_command_line_is_a_usage_error() -> None:
         assert not any(KEY in line for line in process.plain)
 
 
+# -------------------------------------------------------------------------------------------------- the journal
+
+
+async def test_a_second_executor_on_the_same_journal_is_refused(tmp_path: Path) -> None:
+    async with running(tmp_path) as (process, _, _wire):
+        async with hip3_run(tmp_path / "executor.toml") as second:
+            assert await second.exit_code() == ExitCode.JOURNAL
+            assert f"is in use by process {process.process.pid}, signer {ACCOUNT}; stop that executor" in refused(
+                second
+            )
+        process.say({**ORDER, "ref": "o"})
+        assert (await process.outcome("o"))["outcome"] == "resting", "the first one is not disturbed"
+
+
+def newer(path: Path) -> None:
+    """A journal of a version to come."""
+    SqliteJournal.open(path, signer=ACCOUNT, durability="normal", retention=Retention(), clock=SystemClock()).close(
+        True
+    )
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA user_version = 99")
+
+
+def another_programs(path: Path) -> None:
+    """An SQLite file of another program."""
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE songs (title TEXT)")
+
+
+def damaged(path: Path) -> None:
+    """Bytes that are no SQLite file."""
+    path.write_bytes(b"precious orders" * 1_000)
+
+
+def a_folder(path: Path) -> None:
+    """No file at all."""
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("prepare", "said"),
+    [
+        (newer, "has schema version 99, this program knows up to 1; use the version that wrote it"),
+        (another_programs, "is an SQLite file but no journal; name another file"),
+        (damaged, "is damaged, or is no journal (file is not a database); move it away with its -wal file, keep both"),
+        (a_folder, "can't be opened or written"),
+    ],
+)
+def test_an_unusable_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prepare: Callable[[Path], None], said: str
+) -> None:
+    path = tmp_path / "the.journal"
+    prepare(path)
+    kept = path.read_bytes() if path.is_file() else b""
+    config = written(tmp_path / "executor.toml", "ws://127.0.0.1:1/ws", "http://127.0.0.1:1", journal=str(path))
+    code, text = refused_here(config, monkeypatch)
+    assert code == ExitCode.JOURNAL
+    assert said in text
+    assert str(path) in text
+    assert path.is_dir() or path.read_bytes() == kept, "it was not touched"
+
+
+def test_a_journal_in_a_folder_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "missing" / "the.journal"
+    config = written(tmp_path / "executor.toml", "ws://127.0.0.1:1/ws", "http://127.0.0.1:1", journal=str(path))
+    code, text = refused_here(config, monkeypatch)
+    assert code == ExitCode.JOURNAL
+    assert "(No such file or directory); see that its folder exists" in text
+
+
+async def test_what_a_killed_executor_left_is_settled_by_the_next_one(tmp_path: Path) -> None:
+    """One post that ran unanswered, one that never arrived, and an order that was never sent."""
+    ran, lost, waiting = ("0x" + digit * 32 for digit in "abc")
+    async with running(tmp_path, tick_ms=400) as (process, venue, wire):
+        account = venue.core.accounts.by_address[ACCOUNT]
+        wire.answers.clear()
+        process.say({**ORDER, "ref": "ran", "cloid": ran})
+        await until(lambda: len(account.open_orders) == 1)
+        wire.requests.clear()
+        process.say({**ORDER, "ref": "lost", "cloid": lost})
+        await until(lambda: len(wire.posts()) == 3)
+        process.say({**ORDER, "ref": "waiting", "cloid": waiting}, {"op": "status", "ref": "s"})
+        while (answer := await process.answer()).get("ref") != "s":
+            pass
+        assert (answer["inflight"], answer["queued"]["new_order"]) == (2, 1)
+        process.signal(signal.SIGKILL)
+        assert await process.exit_code() == -signal.SIGKILL
+        wire.reset()
+        wire.answers.set()
+        wire.requests.set()
+        async with hip3_run(tmp_path / "executor.toml") as second:
+            await second.logged("ready")
+            (recovering,) = [line for line in second.log if line["event"] == "recovering"]
+            assert (recovering["unsettled"], recovering["same_key"]) == (3, True)
+            for cloid in (ran, lost, waiting, "0x" + "d" * 32):
+                second.say({"op": "outcome", "ref": cloid[2], "cloid": cloid})
+            (oid,) = account.open_orders
+            assert await second.outcome("a") == {"ref": "a", "cloid": ran, "outcome": "resting", "oid": oid}
+            assert (await second.outcome("b"))["reason"] == "its fence won: it never ran and never can"
+            assert (await second.outcome("c"))["reason"] == "never sent before the restart"
+            assert (await second.answer())["error"] == "UnknownCloid"
+            second.say({**ORDER, "ref": "again", "cloid": ran})
+            assert (await second.answer())["admission"] == "cloid_in_use"
+            second.finish()
+            assert await second.exit_code() == ExitCode.OK
+        assert len(account.open_orders) == 1
+        (journal,) = Path(os.environ["XDG_STATE_HOME"]).glob("hip3/*.journal")
+        see_that_it_agrees(journal)
+
+
 class BreaksAtWork(Executor):
     """An executor with a fault soon after its start."""
 
@@ -361,7 +477,8 @@ async def test_commands_on_the_control_socket(tmp_path: Path) -> None:
         assert [answer["ref"] for answer in answers] == ["0", "1", "2"]
         assert (await asked(path, {**ORDER, "ref": "o"}))["admission"] == "queued"
         await until(lambda: len(venue.core.accounts.by_address[ACCOUNT].open_orders) == 1)
-        config = tmp_path / "executor.toml"
+        terms = {"control_socket": str(path), "journal": str(tmp_path / "another.journal")}
+        config = written(tmp_path / "another.toml", "ws://127.0.0.1:1/ws", "http://127.0.0.1:1", **terms)
         async with hip3_run(config) as second:
             assert await second.exit_code() == ExitCode.ADDRESS_IN_USE
             assert "hip3.sock is in use: another executor listens there" in refused(second)
