@@ -80,6 +80,32 @@ async def test_flatten_halt_reset_and_status() -> None:
         assert (status["accepted"], status["ended"], status["inflight"], status["invariant_violations"]) == (2, 2, 0, 0)
 
 
+async def test_an_outcome_can_be_asked_for_in_this_run_and_in_the_next() -> None:
+    async with live(tick_ms=0) as world:
+        peer = Peer(world)
+        world.wire.answers.clear()
+        await peer.session.take(json.dumps({**ORDER, "ref": "o", "cloid": cloid(10)}).encode())
+        await peer.session.take(json.dumps({"op": "outcome", "ref": "early", "cloid": cloid(10).upper()}).encode())
+        assert peer.answers[-1] == {"ref": "early", "admission": "queued", "cloid": cloid(10)}
+        world.wire.answers.set()
+        await asyncio.wait_for(peer.session.told(), PATIENCE_S)
+        outcome = {key: value for key, value in peer.answers[-1].items() if key != "ref"}
+        assert (outcome["cloid"], outcome["outcome"]) == (cloid(10), "resting")
+        assert {answer["ref"] for answer in peer.answers if answer.items() >= outcome.items()} == {"o", "early"}
+        await peer.say({"op": "cancel", "market": "BTC", "cloid": cloid(10)})
+        filled = (await peer.say({**ORDER, "price": "101000", "tif": "Ioc", "cloid": cloid(11)}))[1]
+        for _ in ("this run", "the next"):
+            _, told = await peer.say({"op": "outcome", "ref": "late", "cloid": cloid(10)})
+            assert told == {"ref": "late", **outcome}, "that of the order, not that of its cancel"
+            assert (await peer.say({"op": "outcome", "cloid": cloid(11)}))[1] == filled
+            (unknown,) = await peer.say({"op": "outcome", "ref": "u", "cloid": cloid(12)})
+            assert (unknown["ref"], unknown["error"]) == ("u", "UnknownCloid")
+            assert cloid(12) in unknown["message"]
+            await world.executor.close()
+            await world.restart()
+            peer = Peer(world)
+
+
 @pytest.mark.parametrize(
     ("line", "text"),
     [
@@ -93,6 +119,8 @@ async def test_flatten_halt_reset_and_status() -> None:
         (b'{"op":"order","market":"BTC","side":"buy","size":1,"price":"1"}', "Expected `str`, got `int` - at `$.size`"),
         (b'{"op":"status","verbose":true}', "unknown field `verbose`"),
         (b'{"op":"halt"}', "missing required field `reason`"),
+        (b'{"op":"outcome"}', "missing required field `cloid`"),
+        (b'{"op":"outcome","cloid":7}', "Expected `str`, got `int` - at `$.cloid`"),
         (b'{"op":"status"} {"op":"flatten"}', "trailing characters"),
         (b'{"deep":' + b"[" * 50_000, "recursion depth"),
         (b'{"op":"flatten"}' + b" " * LINE_LIMIT, f"at most {LINE_LIMIT} bytes"),

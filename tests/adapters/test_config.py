@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from adapters.config import Config, ConfigError, KeySource, load_config
+from adapters.config import Config, ConfigError, JournalTerms, KeySource, load_config
 from adapters.keys import KeyMissing
 from machines.settings import CoreSettings
 
@@ -54,6 +54,8 @@ def test_a_local_file_with_defaults(file: Path) -> None:
     assert Decimal(config.slippage) == Decimal("0.05")
     assert config.vault_address is None
     assert config.control_socket is None
+    assert config.journal == JournalTerms()
+    assert config.journal.durability == "normal"
 
 
 @pytest.mark.parametrize(
@@ -81,6 +83,11 @@ def test_everything_set(file: Path) -> None:
         "key": '{ file = "~/key.txt" }',
         "tick_ms": "0",
         "post_timeout_ms": "3000",
+        "expires_after_ms": "2500",
+        "quarantine_ms": "7000",
+        "settlement_alarm_ms": "9000",
+        "schedule_cancel_ms": "20000",
+        "journal": '{ file = "~/the.journal", durability = "full", keep = { runs = 3, days = 2 } }',
         "inflight_limit": "50",
         "high_watermark": "50",
         "messages_per_minute": "600",
@@ -96,9 +103,43 @@ def test_everything_set(file: Path) -> None:
     assert config.vault_address == config.account == VAULT.lower()  # on the wire in lower case (protocol.md §2)
     assert (settings.inflight_limit, settings.high_watermark, settings.post_timeout_ms) == (50, 50, 3_000)
     assert (settings.messages_per_minute, settings.rejections_to_halt) == (600, 2)
+    assert (settings.expires_after_ms, settings.quarantine_ms, settings.settlement_alarm_ms) == (2_500, 7_000, 9_000)
+    assert settings.schedule_cancel_ms == 20_000
+    assert config.journal.durability == "full"
+    assert (config.journal.keep.runs, config.journal.keep.days) == (3, 2)
     queues = settings.queues
     assert (queues.cancel, queues.reduce_only, queues.new_order, queues.batch) == (1, 2, 3, 4)
     assert config.control_socket == "/run/hip3.sock"
+
+
+@pytest.mark.parametrize(
+    ("lines", "expires"),
+    [
+        ({}, 6_000),
+        ({"post_timeout_ms": "3000"}, 4_000),
+        ({"post_timeout_ms": "3000", "expires_after_ms": "900"}, 900),
+        ({"expires_after_ms": "0"}, None),
+    ],
+)
+def test_an_order_outlives_the_wait_for_its_reply_by_a_second_unless_set(
+    file: Path, lines: dict[str, str | None], expires: int | None
+) -> None:
+    assert load_config(written(file, {**LINES, **lines})).core_settings().expires_after_ms == expires
+
+
+def test_where_the_journal_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One for each network and signer, in a folder of the user's own; the folder is made when it is missing."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert JournalTerms(file="~/my.journal").path("local", ACCOUNT) == tmp_path / "home" / "my.journal"
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    path = JournalTerms().path("testnet", ACCOUNT)
+    assert path == tmp_path / "state" / "hip3" / f"testnet-{ACCOUNT}.journal"
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert not path.exists()
+    monkeypatch.delenv("XDG_STATE_HOME")
+    others = {JournalTerms().path(network, signer) for network in ("local", "mainnet") for signer in (ACCOUNT, VAULT)}
+    assert len(others) == 4
+    assert {other.parent for other in others} == {tmp_path / "home" / ".local" / "state" / "hip3"}
 
 
 @pytest.mark.parametrize("key", ["network", "account", "key"])
@@ -149,6 +190,16 @@ def test_local_needs_both_addresses(file: Path, key: str) -> None:
         ({"silence_ms": "999"}, "silence_ms: Expected `int` >= 1000"),
         ({"silence_ms": "60001"}, "silence_ms: Expected `int` <= 60000"),
         ({"drain_ms": "-1"}, "drain_ms: Expected `int` >= 0"),
+        ({"expires_after_ms": "-1"}, "expires_after_ms: Expected `int` >= 0"),
+        ({"quarantine_ms": "-1"}, "quarantine_ms: Expected `int` >= 0"),
+        ({"settlement_alarm_ms": "0"}, "settlement_alarm_ms: Expected `int` >= 1"),
+        ({"schedule_cancel_ms": "19999"}, "schedule_cancel_ms: Expected `int` >= 20000"),
+        ({"journal": '"here.journal"'}, "journal: Expected `object`, got `str`"),
+        ({"journal": '{ path = "here.journal" }'}, "journal: Object contains unknown field `path`"),
+        ({"journal": '{ durability = "strong" }'}, "journal.durability: Invalid enum value 'strong'"),
+        ({"journal": "{ keep = { weeks = 2 } }"}, "journal.keep: Object contains unknown field `weeks`"),
+        ({"journal": '{ keep = { runs = "3" } }'}, "journal.keep.runs: Expected `int`, got `str`"),
+        ({"journal": "{ keep = { runs = 0 } }"}, "retention: runs must be at least 1, got 0"),
         ({"ws_url": '"http://127.0.0.1:8645/ws"'}, "ws_url: expected an address such as ws://"),
         ({"ws_url": '"ws://"'}, "ws_url: expected an address such as ws://"),
         ({"ws_url": '"ws://127.0.0.1:99999/ws"'}, "ws_url: expected an address such as ws://"),

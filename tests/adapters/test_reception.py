@@ -56,6 +56,19 @@ def test_a_fill_that_comes_before_the_first_snapshot_is_news_once() -> None:
     assert ears.tids == [9]
 
 
+def test_a_trade_of_an_order_with_a_cloid_is_told_to_the_core_once_also_from_history() -> None:
+    """An order that an earlier run lost track of may be in the first snapshot."""
+    ears = Ears()
+    mine = [fill(1) | {"cloid": "0xab", "sz": "0.50"}, fill(2)]
+    ears.hear("userFills", {"isSnapshot": True, "user": "0x", "fills": mine})
+    assert (ears.driven, ears.tids) == ([ev.FillSeen("0xab", 7, "0.5")], [])
+    later = fill(3) | {"cloid": "0xab"}
+    ears.hear("userFills", {"user": "0x", "fills": [*mine, later]})
+    ears.hear("userFills", {"isSnapshot": True, "user": "0x", "fills": [*mine, later]})
+    assert ears.driven == [ev.FillSeen("0xab", 7, "0.5"), ev.FillSeen("0xab", 7, "1")]
+    assert ears.tids == [3]
+
+
 def test_only_so_many_trades_are_remembered() -> None:
     ears = Ears()
     ears.hear("userFills", {"user": "0x", "fills": [fill(number) for number in range(TIDS_KEPT + 1)]})
