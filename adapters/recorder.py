@@ -20,6 +20,7 @@ from machines import events as ev
 from machines.clock import Clock
 from machines.executor import ExecutorCore
 from machines.hard_stop import HARD_STOP
+from machines.inflight import INFLIGHT
 from machines.intent import INTENT, ActionKind, Cancel, Intent, IntentState, Modify, Order, Priority, Request, Trigger
 from machines.post import POST, PostRequest, PostState
 from machines.session import SESSION
@@ -27,7 +28,7 @@ from machines.settlement import SETTLEMENT, Attempt
 
 BEGAN: Final = "Began"
 """The first step of every run; it is no event of the core."""
-_MACHINES: Final = (INTENT, POST, SETTLEMENT, SESSION, HARD_STOP)
+_MACHINES: Final = (INTENT, POST, INFLIGHT, SETTLEMENT, SESSION, HARD_STOP)
 
 
 class Recorder:
