@@ -120,7 +120,7 @@ class Driver:
         self._blocked = False
 
     def dispatch(self, event: ev.Event) -> None:
-        """Give the core an event, and do all that follows from it.
+        """Give the core an event, and do all that follows from it; after the end of the session nothing does.
 
         Raises:
             IllegalEvent: The event is not allowed now (a reset of an armed hard stop); nothing changed.
@@ -128,6 +128,8 @@ class Driver:
         """
         if self.fault is not None:
             raise self.fault
+        if self._state is SessionState.CLOSED:
+            return
         self._inbox.append(event)
         if self._busy:
             return
@@ -180,6 +182,8 @@ class Driver:
         if self.journal_fault is None:
             self.journal_fault = error
             log.critical("journal_failed", error=f"{type(error).__name__}: {error}")
+            if not self._busy:
+                self.drive(ev.TimePassed())  # with any step, the watch trips the hard stop
 
     def fail(self, error: BaseException) -> ExecutorFailed:
         """Stop for good, because `error` shows that something of our own is broken; the owner is told."""

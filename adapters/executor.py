@@ -277,7 +277,8 @@ class Executor:
             JournalError: The journal can't be read; nothing was submitted.
             ExecutorFailed: The executor met a fault of its own and stopped.
         """
-        if not self.core.session.markets_loaded:
+        closed = self.core.session.state is SessionState.CLOSED and self.driver.fault is None
+        if closed or not self.core.session.markets_loaded:
             return self._refused(Admission.NOT_READY)
         checked: Request = self.driver.markets.checked(request)
         if self._used_before(checked):

@@ -153,13 +153,16 @@ async def test_a_shutdown_is_done_once_whoever_asks_and_gives_up() -> None:
         assert isinstance(ticket.outcome, Resting)
 
 
-async def test_after_a_shutdown_nothing_is_taken_and_nobody_waits() -> None:
+async def test_after_a_shutdown_nothing_is_taken_and_nobody_waits(caplog: pytest.LogCaptureFixture) -> None:
     async with live() as world:
         waiting = asyncio.create_task(world.executor.wait_ready())
         await waiting
         await closed(world.executor)
-        refused = world.executor.submit(resting_order())
-        assert (refused.admission, refused.outcome) == (Admission.NOT_READY, NotExecuted("not accepted: not_ready"))
+        for request in (resting_order(), resting_order(cloid=cloid(1)), cancel(cloid(1))):
+            refused = world.executor.submit(request)
+            assert (refused.admission, refused.outcome) == (Admission.NOT_READY, NotExecuted("not accepted: not_ready"))
+        world.executor.halt("too late")
+        assert "journal" not in caplog.text, "it is closed, and not asked any more"
         assert [event async for event in world.executor.events()] == []
         with pytest.raises(VenueUnreachable, match=r"not ready before the shutdown: the session to .* is closed"):
             await world.executor.wait_ready()
