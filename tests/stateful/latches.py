@@ -33,10 +33,9 @@ class Latches(Explorer):
 
     def target(self, event: SessionEvent) -> SessionState | None:
         """Where `event` leads now; None if it is out of place."""
-        state, known = (
-            self.state,
-            self.session.clock_synced and self.session.markets_loaded and self.session.key_accepted,
-        )
+        state, session = self.state, self.session
+        learnt = session.clock_synced and session.markets_loaded and session.key_accepted
+        known = learnt and session.earlier_settled
         match event:
             case _E.CONNECT:
                 return _S.CONNECTING if state is _S.DISCONNECTED else None
@@ -86,11 +85,12 @@ class Latches(Explorer):
         for event in (*before, _E.DRAIN, *after):
             self.session_hears(event)
 
-    @rule(clock=st.booleans(), markets=st.booleans(), key=st.booleans())
-    def something_is_learnt(self, clock: bool, markets: bool, key: bool) -> None:
+    @rule(clock=st.booleans(), markets=st.booleans(), key=st.booleans(), settled=st.booleans())
+    def something_is_learnt(self, clock: bool, markets: bool, key: bool, settled: bool) -> None:
         self.session.clock_synced |= clock
         self.session.markets_loaded |= markets
         self.session.key_accepted |= key
+        self.session.earlier_settled = settled
         self.session_hears(_E.SYNCED)
 
     @rule(reason=st.sampled_from(("drift", "queue full")))

@@ -1,130 +1,38 @@
 """A plain model of the executor: what it must tell its shell, event by event.
 
-Written for obviousness, not speed: lists that are searched, sums that are taken anew, one method per event. It shares
-no code with the machines but the names of things (requests, outcomes, admissions), and predicts every effect: what is
-admitted, what a tick sends under which nonce, which posts end how, and which owners hear what. `world.py` compares.
+It predicts every effect: what is admitted, what a tick sends under which nonce, which posts end how, which owners hear
+what, which look-ups are asked for, and which alarms are raised. `world.py` compares. This half knows the owner, the
+sending and the session; `settling.py` knows what the answers prove, `ledger.py` what is where.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from enum import Enum
+from collections.abc import Callable
 from itertools import takewhile
-from typing import Final, TypeAlias
+from typing import Final
 
 from machines.clock import ManualClock
-from machines.executor import CoreSettings
 from machines.intent import (
     ActionKind,
     Admission,
     Cancel,
     Canceled,
-    ItemResult,
     Modify,
     NotExecuted,
     Order,
     Priority,
-    Rejected,
     Request,
-    Resting,
-    Unknown,
 )
 from machines.nonce import Drift
 from machines.post import PostState
-from machines.reply import Accepted, GatewayError, PostReply, Refused
-from tests.stateful.venue import BENIGN_TEXTS, DAY_MS, KEY_TEXTS, MARGIN_MS, Proof, Reply
+from machines.settings import CoreSettings
+from tests.stateful.ledger import Item, Key, Link, Place, Post, Told
+from tests.stateful.settling import Settling
+from tests.stateful.venue import DAY_MS, MARGIN_MS
 
-RUN_ID: Final = 0xABC
-BACK_OFF_MS: Final = 1_000
 MINUTE_MS: Final = 60_000
 EXHAUSTED_INTERVAL_MS: Final = 10_000
-
-Ending: TypeAlias = ItemResult | type[NotExecuted] | type[Unknown]
-"""How an intent ends; the wording of the last two is the executor's own."""
-
-
-class Link(Enum):
-    """The connection."""
-
-    DOWN = "down"
-    DIALING = "dialing"
-    UP = "up"
-    DRAINING = "draining"
-    CLOSED = "closed"
-
-
-class Key(Enum):
-    """What is known of the signing key."""
-
-    UNPROVEN = "unproven"
-    PROVEN = "proven"
-    REFUSED = "refused"
-
-
-class Place(Enum):
-    """Where an item is."""
-
-    WAITING = "waiting"
-    POSTED = "posted"
-    ENDED = "ended"
-
-
-@dataclass(eq=False)
-class Item:
-    """An accepted request.
-
-    Attributes:
-        cloid: The client order id of the order, or of the order that a cancel names.
-        in_queue: Whether it ever went to a queue; a cancel of a waiting order does not.
-        cancel_wanted: Whether a cancel of this order was accepted.
-        place: Where it is.
-    """
-
-    seq: int
-    request: Request
-    queue: Priority
-    kind: ActionKind
-    alo: bool
-    cloid: str | None
-    in_queue: bool = True
-    cancel_wanted: bool = False
-    place: Place = Place.WAITING
-
-
-@dataclass(eq=False)
-class Post:
-    """A post in hand or in flight."""
-
-    post_id: int
-    kind: ActionKind
-    items: list[Item]
-    epoch: int = 0
-    deadline_ms: int = 0
-
-
-@dataclass
-class Told:
-    """What the shell is told in answer to one event.
-
-    Attributes:
-        admission: The answer to a submit.
-        intent: The sequence number of the intent named with it.
-        transmit: Post id, nonce and items of the post to be written; None if there is none.
-        posts: The posts that ended.
-        intents: The intents that ended.
-        halts: How often the hard stop was said to trip.
-    """
-
-    admission: Admission | None = None
-    intent: int | None = None
-    transmit: tuple[int, int, list[int]] | None = None
-    posts: dict[int, PostState] = field(default_factory=dict)
-    intents: dict[int, Ending] = field(default_factory=dict)
-    halts: int = 0
-    stray: bool = False
-    drift: Drift | None = None
-    key_refused: bool = False
+_EXPIRING: Final = (ActionKind.ORDER, ActionKind.MODIFY)
 
 
 def alike(first: Item) -> Callable[[Item], bool]:
@@ -132,41 +40,30 @@ def alike(first: Item) -> Callable[[Item], bool]:
     return lambda item: (item.kind, item.alo) == (first.kind, first.alo)
 
 
-class Model:
-    """What must be true of the executor."""
+class Model(Settling):
+    """What must be true of the executor.
 
-    def __init__(self, settings: CoreSettings, clock: ManualClock) -> None:
-        self.settings = settings
-        self.clock = clock
-        self.items: list[Item] = []
-        self.queues: dict[Priority, list[Item]] = {priority: [] for priority in Priority}
-        self.sent: dict[int, Post] = {}
-        self.in_hand: Post | None = None
-        self.holders: dict[str, Item] = {}
-        self.link = Link.DOWN
-        self.ready = False
+    Attributes:
+        run_id: The first half of the cloids that it allots.
+        ahead_ms: The venue's time less the monotonic clock, as it said itself; None before it was heard.
+    """
+
+    def __init__(self, settings: CoreSettings, clock: ManualClock, run_id: int, last: tuple[int, int, int]) -> None:
+        """`last`: the highest nonce, post id and intent number of earlier runs."""
+        super().__init__(settings, clock)
+        self.run_id = run_id
+        self.last_nonce, self.last_post_id, self.last_seq = last
         self.epoch = 0
         self.synced = False
         self.markets = False
-        self.key = Key.UNPROVEN
-        self.halted = False
-        self.rejected_in_a_row = 0
         self.offset_ms = 0
-        self.last_nonce = 0
-        self.last_post_id = 0
+        self.ahead_ms: int | None = None
         self.messages: list[int] = []
-        self.silent_until = 0
         self.actions_used = 0
         self.actions_cap: int | None = None
         self.last_action_ms: int | None = None
-        self._told = Told()
 
     # ---------------------------------------------------------------------------------------------- what holds now
-
-    @property
-    def now(self) -> int:
-        """Monotonic ms."""
-        return self.clock.monotonic_ms()
 
     @property
     def connected(self) -> bool:
@@ -174,9 +71,20 @@ class Model:
         return self.link in (Link.UP, Link.DRAINING)
 
     @property
+    def ready(self) -> bool:
+        """Whether all is known that new orders wait for, and everything of earlier runs is settled."""
+        settled = not any(attempt.earlier for attempt in self.attempts.values())
+        return self.link is Link.UP and self.synced and self.markets and self.key is Key.PROVEN and settled
+
+    @property
     def server_time_ms(self) -> int:
         """What the executor must take the venue's time for."""
         return self.clock.now_ms() + self.offset_ms
+
+    @property
+    def venue_time_ms(self) -> int | None:
+        """The venue's time by its own word, however the local clock is stepped (rule 11)."""
+        return None if self.ahead_ms is None else self.now + self.ahead_ms
 
     @property
     def drift(self) -> Drift:
@@ -188,11 +96,7 @@ class Model:
     @property
     def new_orders_pass(self) -> bool:
         """Whether new orders may leave, as far as connection, clock and hard stop are concerned."""
-        return self.link is Link.UP and self.ready and not self.halted and self.drift is not Drift.ERROR
-
-    def outstanding(self, queue: Priority) -> int:
-        """How many items of a queue have no outcome yet."""
-        return sum(item.queue is queue and item.in_queue and item.place is not Place.ENDED for item in self.items)
+        return self.ready and not self.halted and self.drift is not Drift.ERROR
 
     def queue_of(self, request: Request) -> Priority:
         """The queue that a request belongs to; a modify does not overtake a new order that it replaces."""
@@ -204,24 +108,22 @@ class Model:
         closing = (order.reduce_only or order.flatten) and not behind
         return Priority.REDUCE_ONLY if closing else Priority.NEW_ORDER
 
-    def ended(self) -> int:
-        """How many intents have an outcome."""
-        return sum(item.place is Place.ENDED for item in self.items)
-
     # ---------------------------------------------------------------------------------------------------- the owner
 
     def submit(self, request: Request) -> Told:
+        """The owner submits."""
         told = self._begin()
         running = self._running_flatten(request)
         if running is not None:
             told.admission, told.intent = Admission.ALREADY_FLATTENING, running.seq
             return told
         item = self._item_of(request)
-        named = self.holders.get(item.cloid or "") if item.kind is ActionKind.CANCEL_BY_CLOID else None
+        named = self.target(item)
         if named is not None and named.place is Place.WAITING:
             told.admission, told.intent = Admission.QUEUED, item.seq
             item.in_queue = False
-            self.items.append(item)
+            self.last_seq = item.seq
+            self._accept(item)
             self._end(named, NotExecuted)
             self._end(item, Canceled())
             return told
@@ -230,26 +132,27 @@ class Model:
             if told.admission is Admission.QUEUE_FULL and item.queue is Priority.REDUCE_ONLY:
                 self._halt()
             return told
-        told.intent = item.seq
-        self.items.append(item)
+        told.intent = self.last_seq = item.seq
+        self._accept(item)
         self.queues[item.queue].append(item)
         if named is not None:
             named.cancel_wanted = True
-        if item.queue is not Priority.CANCEL:
-            self.holders[item.cloid or ""] = item
         return told
 
     def trip(self) -> Told:
+        """The operator stops new orders."""
         told = self._begin()
         self._halt()
         return told
 
     def reset(self) -> Told:
+        """The operator lets them pass again."""
         self.halted = False
         self.rejected_in_a_row = 0
         return self._begin()
 
     def drain(self) -> Told:
+        """The executor is to shut down."""
         told = self._begin()
         if self.link is Link.UP:
             self.link = Link.DRAINING
@@ -259,160 +162,14 @@ class Model:
         return told
 
     def close(self) -> Told:
+        """Draining is over."""
         told = self._begin()
-        self._lose_sent(self.sent.values())
+        self._lose_posts(self.sent.values())
         self._shut()
         return told
 
-    # ------------------------------------------------------------------------------------------------------ sending
-
-    def tick(self) -> Told:
-        told = self._begin()
-        if not self.connected or not self._may_speak():
-            return told
-        if self._key_is_wanted():
-            kind, batch = ActionKind.NOOP, []
-        else:
-            batch = self._next_batch()
-            if not batch:
-                return told
-            kind = batch[0].kind
-        nonce = max(self.last_nonce + 1, self.server_time_ms)
-        if nonce - self.server_time_ms >= DAY_MS - MARGIN_MS:
-            self._halt()
-            return told
-        self.last_nonce = nonce
-        self.last_post_id += 1
-        self.in_hand = Post(self.last_post_id, kind, batch)
-        for item in batch:
-            self.queues[item.queue].remove(item)
-        told.transmit = (self.last_post_id, nonce, [item.seq for item in batch])
-        return told
-
-    def written(self) -> Told:
-        told = self._begin()
-        self._register()
-        return told
-
-    def refused(self) -> Told:
-        told = self._begin()
-        post = self._put_down()
-        told.posts[post.post_id] = PostState.UNSENT
-        for item in post.items:
-            if item.queue is Priority.NEW_ORDER:
-                self._end(item, NotExecuted)
-            else:
-                self._return(item)
-        return told
-
-    def broken(self) -> Told:
-        told = self._begin()
-        self._lose_sent([self._register()])
-        return told
-
-    def message(self) -> Told:
-        self.messages.append(self.now)
-        return self._begin()
-
-    # -------------------------------------------------------------------------------------------- from the connection
-
-    def dial(self) -> Told:
-        self.link = Link.DIALING
-        return self._begin()
-
-    def open(self) -> Told:
-        self.link = Link.UP
-        self.epoch += 1
-        self.synced = False
-        return self._begin()
-
-    def lose(self) -> Told:
-        told = self._begin()
-        self._lose_sent(self.sent.values())
-        if self.link is Link.DRAINING:
-            self._shut()
-        else:
-            self.link = Link.DOWN
-            self.ready = False
-        return told
-
-    def reply(self, reply: Reply, epoch: int) -> Told:
-        """`reply` arrives on connection `epoch`."""
-        told = self._begin()
-        post = self.sent.get(reply.frame.post_id)
-        if post is None or post.epoch != epoch:
-            told.stray = True
-            return told
-        del self.sent[post.post_id]
-        meaning = reply.meaning
-        took = isinstance(reply.content, Accepted) and not isinstance(meaning, Proof)
-        told.posts[post.post_id] = PostState.ACKED if took else PostState.FAILED
-        if isinstance(reply.content, GatewayError):
-            self._be_silent()
-        if meaning is Proof.NEVER_RAN:
-            self._take_back(post)
-        elif meaning is Proof.NOTHING:
-            for item in post.items:
-                self._end(item, Unknown)
-        else:
-            if post.kind is ActionKind.NOOP:
-                self._judge_key(reply.content)
-            for item, result in zip(post.items, meaning, strict=True):
-                self._end(item, result)
-            self._count_rejections(meaning)
-        return told
-
-    def unknown_reply(self) -> Told:
-        told = self._begin()
-        told.stray = True
-        return told
-
-    def error_without_post(self, *, too_many_messages: bool) -> Told:
-        if too_many_messages:
-            self._be_silent()
-        return self._begin()
-
-    def time_passed(self) -> Told:
-        told = self._begin()
-        due = [post for post in self.sent.values() if post.deadline_ms <= self.now]
-        self._lose_sent(due, PostState.TIMED_OUT)
-        return told
-
-    def order_closed(self, cloid: str) -> Told:
-        holder = self.holders.get(cloid)
-        if holder is not None and holder.place is not Place.WAITING:
-            del self.holders[cloid]
-        return self._begin()
-
-    def server_time(self, server_time_ms: int) -> Told:
-        told = self._begin()
-        self.offset_ms = server_time_ms - self.clock.now_ms()
-        self.last_nonce = max(self.last_nonce, server_time_ms)
-        if self.drift is not Drift.OK:
-            told.drift = self.drift
-        if self.drift is Drift.ERROR:
-            self._halt()
-        self.synced = self.drift is not Drift.ERROR
-        self._maybe_ready()
-        return told
-
-    def markets_loaded(self) -> Told:
-        self.markets = True
-        self._maybe_ready()
-        return self._begin()
-
-    def budget(self, used: int, cap: int) -> Told:
-        self.actions_used, self.actions_cap = used, cap
-        return self._begin()
-
-    # ------------------------------------------------------------------------------------------------------- inside
-
-    def _begin(self) -> Told:
-        self._told = Told()
-        return self._told
-
     def _item_of(self, request: Request) -> Item:
-        seq = len(self.items) + 1
+        seq = self.last_seq + 1
         queue = self.queue_of(request)
         if isinstance(request, Cancel):
             kind = ActionKind.CANCEL if request.oid is not None else ActionKind.CANCEL_BY_CLOID
@@ -420,7 +177,7 @@ class Model:
         order = request.order if isinstance(request, Modify) else request
         kind = ActionKind.MODIFY if isinstance(request, Modify) else ActionKind.ORDER
         alo = order.trigger is None and order.tif == "Alo"
-        return Item(seq, request, queue, kind, alo, order.cloid or f"0x{RUN_ID:016x}{seq:016x}")
+        return Item(seq, request, queue, kind, alo, order.cloid or f"0x{self.run_id:016x}{seq:016x}")
 
     def _running_flatten(self, request: Request) -> Item | None:
         if not (isinstance(request, Order) and request.flatten):
@@ -436,40 +193,127 @@ class Model:
         return next(running, None)
 
     def _admission(self, item: Item) -> Admission:
-        settings, is_new = self.settings, item.queue is Priority.NEW_ORDER
-        full = len(self.sent) >= settings.inflight_limit
+        is_new = item.queue is Priority.NEW_ORDER
         held = len(self.queues[item.queue]) if is_new else self.outstanding(item.queue)
+        replaced = item.request.cloid if isinstance(item.request, Modify) else None
+        taken = item.cloid in self.known or item.cloid == replaced
         refusals = (
             (self.epoch == 0 or self.link in (Link.DRAINING, Link.CLOSED), Admission.NOT_READY),
-            (item.queue is not Priority.CANCEL and item.cloid in self.holders, Admission.CLOID_IN_USE),
+            (item.queue is not Priority.CANCEL and taken, Admission.CLOID_IN_USE),
             (is_new and self.halted, Admission.HALTED),
             (is_new and not self.new_orders_pass, Admission.NOT_READY),
-            (held >= settings.queues.of(item.queue), Admission.QUEUE_FULL),
-            (is_new and full, Admission.INFLIGHT_FULL),
+            (is_new and item.market in self.blocked, Admission.MARKET_BLOCKED),
+            (held >= self.settings.queues.of(item.queue), Admission.QUEUE_FULL),
+            (is_new and self.full, Admission.INFLIGHT_FULL),
         )
         for applies, refusal in refusals:
             if applies:
                 return refusal
-        waits = full or not self.connected or (is_new and len(self.sent) >= settings.high_watermark)
+        waits = self.full or not self.connected or (is_new and self.degraded)
         return Admission.QUEUED_DEGRADED if waits else Admission.QUEUED
+
+    # ------------------------------------------------------------------------------------------------------ sending
+
+    def tick(self) -> Told:
+        """What goes out next: the key's proof, a fence, or a batch."""
+        told = self._begin()
+        if not self.connected or not self._may_speak():
+            return told
+        fenced = None if self.queues[Priority.CANCEL] else self._fence_wanted()
+        if self._key_is_wanted():
+            self._take(ActionKind.NOOP, [])
+        elif self._switch_is_wanted():
+            self._take(ActionKind.SCHEDULE_CANCEL, [])
+        elif fenced is not None:
+            self.last_post_id += 1
+            self.in_hand = Post(self.last_post_id, fenced.nonce, ActionKind.NOOP, [], fence_of=fenced.post_id)
+            self.attempts[fenced.post_id].fence = self.last_post_id
+        elif batch := self._next_batch():
+            self._take(batch[0].kind, batch)
+        post = self.in_hand
+        if post is not None:
+            items = [item.seq for item in post.items]
+            told.transmit = (post.post_id, post.nonce, items, post.expires_ms, post.fence_of)
+        return told
+
+    def written(self) -> Told:
+        """The post in hand was written."""
+        told = self._begin()
+        self._register()
+        return told
+
+    def refused(self) -> Told:
+        """The post in hand was refused before any byte."""
+        told = self._begin()
+        post = self._put_down()
+        told.posts[post.post_id] = PostState.UNSENT
+        self._switch_failed(post)
+        self._fence_failed(post)
+        for item in post.items:
+            if item.queue is Priority.NEW_ORDER:
+                self._end(item, NotExecuted)
+            else:
+                self._return(item)
+        return told
+
+    def broken(self) -> Told:
+        """The hand-over broke off."""
+        told = self._begin()
+        self._lose_posts([self._register()])
+        return told
+
+    def message(self) -> Told:
+        """A message that is no post was written."""
+        self.messages.append(self.now)
+        return self._begin()
+
+    def _take(self, kind: ActionKind, batch: list[Item]) -> None:
+        """A post in hand with the next nonce; without a legal one, trading halts."""
+        now = self.server_time_ms
+        nonce = max(self.last_nonce + 1, now)
+        if nonce - now >= DAY_MS - MARGIN_MS:
+            self._halt()
+            return
+        life = self.settings.expires_after_ms if kind in _EXPIRING else None
+        expires = None if life is None else (self.venue_time_ms or now) + life
+        self.last_nonce = nonce
+        self.last_post_id += 1
+        self.in_hand = Post(self.last_post_id, nonce, kind, batch, expires)
+        for item in batch:
+            self.queues[item.queue].remove(item)
+        if kind is ActionKind.SCHEDULE_CANCEL:
+            self.renew_ms = self.now + (self.settings.schedule_cancel_ms or 0) // 2
 
     def _may_speak(self) -> bool:
         lately = sum(sent > self.now - MINUTE_MS for sent in self.messages)
         return lately < self.settings.messages_per_minute and self.now >= self.silent_until
 
     def _key_is_wanted(self) -> bool:
-        asked = any(post.kind is ActionKind.NOOP for post in self.sent.values())
+        asked = any(post.kind is ActionKind.NOOP and post.fence_of is None for post in self.sent.values())
         proving = self.link is Link.UP and not self.ready and self.key is Key.UNPROVEN
-        return proving and not asked and len(self.sent) < self.settings.inflight_limit
+        return proving and not asked and not self.full
+
+    def _switch_is_wanted(self) -> bool:
+        under_way = any(post.kind is ActionKind.SCHEDULE_CANCEL for post in self.sent.values())
+        healthy = self.ready and not self.halted and not self.full
+        return self.settings.schedule_cancel_ms is not None and healthy and not under_way and self.now >= self.renew_ms
+
+    def _fence_wanted(self) -> Post | None:
+        """The oldest post that wants a fence; those of new orders wait at the high watermark (rules 3 and 18)."""
+        for attempt in self.attempts.values():
+            wanted = attempt.fenceable and attempt.searches is None and attempt.fence is None
+            if wanted and not self.full and not (self.degraded and attempt.queue is Priority.NEW_ORDER):
+                return attempt.post
+        return None
 
     def _next_batch(self) -> list[Item]:
-        if len(self.sent) >= self.settings.inflight_limit:
+        if self.full:
             return []
         exhausted = self.actions_cap is not None and self.actions_used >= self.actions_cap
         too_soon = self.last_action_ms is not None and self.now - self.last_action_ms < EXHAUSTED_INTERVAL_MS
-        calm = len(self.sent) < self.settings.high_watermark
+        pass_now = self.new_orders_pass and not self.degraded and not (exhausted and too_soon)
         for priority, queue in self.queues.items():
-            if priority is Priority.NEW_ORDER and not (self.new_orders_pass and calm and not (exhausted and too_soon)):
+            if priority is Priority.NEW_ORDER and not pass_now:
                 return []
             if queue:
                 return list(takewhile(alike(queue[0]), queue))[: self.settings.queues.batch]
@@ -490,80 +334,80 @@ class Model:
         self.actions_used += max(1, len(post.items))
         self.last_action_ms = self.now
         for item in post.items:
+            target = self.target(item)
+            item.overtook = target is not None and target.place in (Place.POSTED, Place.UNKNOWN)
+        for item in post.items:
             item.place = Place.POSTED
+            item.posts.append(post.post_id)
         return post
 
-    def _lose_sent(self, posts: Iterable[Post], state: PostState = PostState.DISCONNECTED) -> None:
-        for post in list(posts):
-            del self.sent[post.post_id]
-            self._told.posts[post.post_id] = state
-            for item in post.items:
-                self._end(item, Unknown)
+    # ------------------------------------------------------------------------------------------- connection and time
 
-    def _take_back(self, post: Post) -> None:
-        for item in post.items:
-            if item.queue is Priority.NEW_ORDER or item.cancel_wanted:
-                self._end(item, NotExecuted)
-            else:
-                self._return(item)
+    def dial(self) -> Told:
+        """A connection attempt begins."""
+        self.link = Link.DIALING
+        return self._begin()
 
-    def _return(self, item: Item) -> None:
-        item.place = Place.WAITING
-        self.queues[item.queue].append(item)
-        self.queues[item.queue].sort(key=lambda waiting: waiting.seq)
+    def open(self) -> Told:
+        """It succeeds."""
+        self.link = Link.UP
+        self.epoch += 1
+        self.synced = False
+        return self._begin()
 
-    def _end(self, item: Item, ending: Ending) -> None:
-        if item in self.queues[item.queue]:
-            self.queues[item.queue].remove(item)
-        item.place = Place.ENDED
-        assert item.seq not in self._told.intents, "the model ends an intent twice"
-        self._told.intents[item.seq] = ending
-        holder = self.holders.get(item.cloid or "")
-        if holder is None:
-            return
-        canceled = item.queue is Priority.CANCEL and ending == Canceled() and holder.seq < item.seq
-        over = holder is item and not (ending is Unknown or isinstance(ending, Resting))
-        if canceled or over:
-            del self.holders[item.cloid or ""]
+    def lose(self) -> Told:
+        """The connection, or the attempt, is gone."""
+        told = self._begin()
+        draining = self.link is Link.DRAINING
+        self.link = Link.DOWN
+        self._lose_posts(self.sent.values())
+        if draining:
+            self._shut()
+        return told
 
-    def _count_rejections(self, results: tuple[ItemResult, ...]) -> None:
-        reasons = [result.reason for result in results if isinstance(result, Rejected)]
-        if len(reasons) < len(results):
-            self.rejected_in_a_row = 0
-        elif any(reason not in BENIGN_TEXTS for reason in reasons):
-            self.rejected_in_a_row += 1
-            if self.rejected_in_a_row >= self.settings.rejections_to_halt:
-                self._halt()
-
-    def _judge_key(self, content: PostReply) -> None:
-        if not isinstance(content, Refused):
-            self.key = Key.PROVEN
-            self._maybe_ready()
-        elif content.reason in KEY_TEXTS:
-            self.key = Key.REFUSED
-            self._told.key_refused = True
-        else:
+    def error_without_post(self, *, too_many_messages: bool) -> Told:
+        """An error frame that names no post."""
+        if too_many_messages:
             self._be_silent()
+        return self._begin()
 
-    def _maybe_ready(self) -> None:
-        if self.link is Link.UP and self.synced and self.markets and self.key is Key.PROVEN:
-            self.ready = True
+    def time_passed(self) -> Told:
+        """Deadlines are looked at."""
+        told = self._begin()
+        due = [post for post in self.sent.values() if post.deadline_ms <= self.now]
+        self._lose_posts(due, PostState.TIMED_OUT)
+        for post in [post for post in self.quarantine.values() if post.free_ms <= self.now]:
+            del self.quarantine[post.post_id]
+        self._settle_in_time(self.venue_time_ms)
+        return told
 
-    def _halt(self) -> None:
-        if not self.halted:
-            self._told.halts += 1
-        self.halted = True
-        self._drop(Priority.NEW_ORDER)
+    def server_time(self, server_time_ms: int) -> Told:
+        """The server's time is learnt."""
+        told = self._begin()
+        self.offset_ms = server_time_ms - self.clock.now_ms()
+        self.ahead_ms = server_time_ms - self.now
+        self.last_nonce = max(self.last_nonce, server_time_ms)
+        if self.drift is not Drift.OK:
+            told.drift = self.drift
+        if self.drift is Drift.ERROR:
+            self._halt()
+        self.synced = self.ready or self.drift is not Drift.ERROR
+        return told
 
-    def _drop(self, *queues: Priority) -> None:
-        for queue in queues:
-            for item in list(self.queues[queue]):
-                self._end(item, NotExecuted)
+    def markets_loaded(self) -> Told:
+        """The markets are known."""
+        self.markets = True
+        return self._begin()
+
+    def budget(self, used: int, cap: int) -> Told:
+        """The address's budget is reported."""
+        self.actions_used, self.actions_cap = used, cap
+        return self._begin()
 
     def _shut(self) -> None:
+        """Nothing more will be sent; what may have run is left for the next run."""
         self.link = Link.CLOSED
-        self.ready = False
         self._drop(*Priority)
-
-    def _be_silent(self) -> None:
-        self.silent_until = max(self.silent_until, self.now + BACK_OFF_MS)
+        for item in [item for item in self.items if item.place is Place.HELD and not item.lost]:
+            self._end(item, NotExecuted)
+        self._told.unsettled = {item.seq for item in self.items if item.place is not Place.ENDED}

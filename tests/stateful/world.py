@@ -1,33 +1,49 @@
 """The real core in a modelled world: clock, connection, venue, and a reference model that predicts every effect.
 
-Whatever happens goes through `World.tell`: the core takes the event, its effects are compared with what the model
-expects, every outcome with what the venue did, the state with the model's, and the invariants are evaluated as the
-live executor does, on the step's own snapshot. `check_everything` evaluates them over all that ever moved.
+Whatever happens goes through `World.tell`: the core takes the event; the invariants are evaluated as the live executor
+does, on the step's own snapshot; every outcome is compared with what the venue did; the effects with what the model
+expects, and the state with the model's. `check_everything` evaluates the invariants over all that ever moved.
+
+A crash ends the core at any step, and another one takes up what the journal's own rows keep of it (adapters/recorder).
 """
 
 from __future__ import annotations
 
+import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from enum import Enum
-from itertools import chain
 from typing import Final
 
 import pytest
 
+from adapters.journal import OpenPost, Recovered
+from adapters.recorder import intent_row, post_row, restored
 from machines import events as ev
 from machines.clock import ManualClock
 from machines.errors import MachinesError, SignedNonceMismatch, StepOrderError
-from machines.executor import CoreSettings, ExecutorCore
-from machines.intent import Admission, Cancel, Canceled, Intent, NotExecuted, Order, Outcome, Priority, Request, Unknown
+from machines.executor import ExecutorCore
+from machines.intent import Admission, Intent, IntentState, NotExecuted, Order, Outcome, Priority, Rejected, Request
 from machines.post import PostRequest, PostState
 from machines.session import SessionState
+from machines.settings import CoreSettings
+from machines.settlement import Attempt, OrderRecord
+from machines.snapshot import Snapshot
 from spec.invariants import violations
-from tests.stateful.model import MINUTE_MS, RUN_ID, Ending, Key, Link, Model, Told
+from tests.stateful.ledger import Ending, Key, Link, Place, Told
+from tests.stateful.model import MINUTE_MS, Model
 from tests.stateful.record import RECORD
-from tests.stateful.venue import DAY_MS, NO_WALLET, TRUE_ORIGIN_MS, Choice, Frame, Proof, Reply, Venue
+from tests.stateful.venue import DAY_MS, NO_WALLET, TRUE_ORIGIN_MS, Frame, Proof, Reply, Venue, Violated
 
+RUN_ID: Final = 0xABC
 HEAL_STEP_MS: Final = 15_000
 """Longer than any pause that a rate limit or the address budget imposes on a single message of these tests."""
+OWN_WORDS: Final = (
+    "order status:",
+    "the order was not canceled",
+    "Order was never placed, already canceled, or filled; the order ended",
+)
+"""How a rejection begins that the executor itself has worded."""
 _SESSION_STATES: Final = {
     Link.DOWN: SessionState.DISCONNECTED,
     Link.DIALING: SessionState.CONNECTING,
@@ -42,129 +58,184 @@ class HandOver(Enum):
     WRITTEN = "written"
     REFUSED = "refused before any byte"
     BROKEN = "broken after the first byte"
+    CRASHED = "the executor crashes meanwhile"
 
 
 class World:
-    """A run.
+    """A run, through all crashes.
 
     Attributes:
-        posts: Every post that the core ever moved, by id.
-        intents: Every intent that the core ever moved, by sequence number.
+        posts: Every post that the present core ever moved, by id.
+        intents: Every intent that the present core ever moved, by sequence number.
+        attempts: Every attempt that the present core ever moved, by the id of its post.
+        told: How often the owner of an intent heard its outcome, by sequence number, whichever core said so.
+        questions: Look-ups that were asked for and not answered.
+        retired: Cloids of earlier cores; the owner uses none of them again.
         sound: Whether all checks have held so far.
     """
 
-    def __init__(self, settings: CoreSettings, *, clock_error_ms: int = 0, kept_nonces: int = 100) -> None:
-        self.clock = ManualClock(TRUE_ORIGIN_MS + clock_error_ms)
+    def __init__(self, settings: CoreSettings, *, kept_nonces: int = 100) -> None:
+        self.settings = settings
+        self.clock = ManualClock(TRUE_ORIGIN_MS)
         self.venue = Venue(self.clock, kept_nonces)
-        self.core = ExecutorCore(self.clock, settings, run_id=RUN_ID)
-        self.model = Model(settings, self.clock)
+        self.run = 0
+        self.signer = "key 0"
+        self.told: Counter[int] = Counter()
+        self.retired: set[str] = set()
+        self.sound = True
+        self._signers: dict[int, str] = {}
+        self._begin_run((0, 0, 0))
+
+    def _begin_run(self, last: tuple[int, int, int]) -> None:
+        self.run += 1
+        run_id = RUN_ID + self.run
+        nonce, post_id, seq = last
+        self.core = ExecutorCore(
+            self.clock, self.settings, run_id=run_id, last_nonce=nonce, last_post_id=post_id, last_seq=seq
+        )
+        self.model = Model(self.settings, self.clock, run_id, last)
         self.posts: dict[int, PostRequest] = {}
         self.intents: dict[int, Intent] = {}
-        self.sound = True
+        self.attempts: dict[int, Attempt] = {}
+        self.questions: list[ev.LookUp] = []
         self._ended_posts: set[int] = set()
-        self._ended_intents: set[int] = set()
         self._misled = False
 
     # --------------------------------------------------------------------------------------------------- the checks
 
     def tell(self, event: ev.Event, expected: Told) -> Sequence[ev.Effect]:
-        """Give the core an event; its effects must be `expected`, its state the model's, and all invariants hold."""
+        """Give the core an event: invariants, truth, its effects, which must be `expected`, and its state."""
         self.sound = False
         effects = self.core.handle(event)
         self.posts.update((post.post_id, post) for post in self.core.moved_posts)
-        self.intents.update((intent.seq, intent) for intent in self.core.moved_intents)
+        self.intents.update((intent.seq, intent) for intent in self.core.intents.moved)
+        self.attempts.update((attempt.post.post_id, attempt) for attempt in self.core.settler.moved)
+        self._check_invariants(self.core.snapshot())
         told = self._told(effects)
-        assert told == expected, f"after {event}"
-        assert [str(violation) for violation in violations(self.core.snapshot())] == []
-        self._compare_state()
+        for field in dataclasses.fields(Told):
+            _agree(f"told {field.name}", getattr(told, field.name), getattr(expected, field.name), event)
+        self._compare_state(event)
         self.sound = True
         return effects
 
     def refuses(self, event: ev.Event, error: type[MachinesError]) -> None:
         """The core must refuse an event with `error`, and nothing may change."""
-        before = self.core.snapshot((), ()), self.core.nonces.last, self.core.session.epoch
+        before = self.core.snapshot((), (), ()), self.core.nonces.last, self.core.session.epoch
         self.sound = False
         with pytest.raises(error):
             self.core.handle(event)
-        assert (self.core.snapshot((), ()), self.core.nonces.last, self.core.session.epoch) == before
+        after = self.core.snapshot((), (), ()), self.core.nonces.last, self.core.session.epoch
+        _agree("a refused event", after, before, event)
         self.sound = True
 
     def check_everything(self) -> None:
-        """All invariants, over every post and every intent ever seen."""
+        """All invariants, over every post, intent and attempt of the present core."""
         self.sound = False
-        snapshot = self.core.snapshot(list(self.posts.values()), list(self.intents.values()))
-        assert [str(violation) for violation in violations(snapshot)] == []
-        assert len(self._ended_intents) == self.core.ended
+        everything = list(self.posts.values()), list(self.intents.values()), list(self.attempts.values())
+        self._check_invariants(self.core.snapshot(*everything))
         ended = {intent.seq for intent in self.intents.values() if intent.outcome is not None}
-        assert ended == self._ended_intents, "an outcome was not told to its owner, or told before it was"
+        heard = {seq for seq in self.told if seq in self.intents}
+        _agree("owners told", heard, ended, None)
         self.sound = True
+
+    def _check_invariants(self, snapshot: Snapshot) -> None:
+        for violation in violations(snapshot):
+            raise Violated(violation.invariant.id, violation.detail)
 
     def _told(self, effects: Sequence[ev.Effect]) -> Told:
         told = Told()
         for effect in effects:
             match effect:
                 case ev.Admitted(admission, intent):
-                    assert told.admission is None, "one answer to one submit"
                     told.admission, told.intent = admission, None if intent is None else intent.seq
                     RECORD.sometimes(f"admission {admission.value}")
                 case ev.Transmit(post):
-                    assert told.transmit is None, "one tick, one post (finding B1)"
-                    told.transmit = (post.post_id, post.nonce, [item.seq for item in post.items])
+                    if told.transmit is not None:
+                        raise Violated("OnePostPerTick", f"{told.transmit} and post {post.post_id}")
+                    items = [item.seq for item in post.items]
+                    told.transmit = (post.post_id, post.nonce, items, post.expires_ms, post.fence_of)
                 case ev.PostEnded(post):
                     self._post_ended(post)
                     told.posts[post.post_id] = post.state
                 case ev.IntentEnded(intent):
-                    self._intent_ended(intent)
-                    told.intents[intent.seq] = _reported(intent.outcome)
-                case ev.StrayReply():
-                    told.stray = True
-                case ev.Halted():
-                    told.halts += 1
-                case ev.DriftSeen(drift):
-                    told.drift = drift
-                    RECORD.sometimes(f"drift {drift.value}")
-                case ev.KeyRefused():
-                    told.key_refused = True
-                    RECORD.sometimes("the key is refused")
+                    told.intents[intent.seq] = self._intent_ended(intent)
+                case _:
+                    self._told_of_trouble(told, effect)
         return told
 
+    def _told_of_trouble(self, told: Told, effect: ev.Effect) -> None:
+        match effect:
+            case ev.IntentUnknown(intent):
+                told.unknown.add(intent.seq)
+            case ev.IntentUnsettled(intent):
+                told.unsettled.add(intent.seq)
+                RECORD.sometimes("an intent is left for the next run")
+            case ev.LookUp(post_id, seq, key):
+                self.questions.append(effect)
+                told.look_ups.append((post_id, seq, key))
+            case ev.SettlementOverdue(intents):
+                told.overdue.update(intent.seq for intent in intents)
+                RECORD.sometimes("a settlement is overdue")
+            case ev.Contradiction(intent):
+                told.contradictions.append(intent.seq)
+                RECORD.sometimes("two sources contradict each other")
+            case ev.StrayReply():
+                told.stray = True
+            case ev.Halted():
+                told.halts += 1
+            case ev.DriftSeen(drift):
+                told.drift = drift
+                RECORD.sometimes(f"drift {drift.value}")
+            case ev.KeyRefused():
+                told.key_refused = True
+                RECORD.sometimes("the key is refused")
+            case ev.SwitchRefused():
+                told.switch_refused = True
+                RECORD.sometimes("the switch is refused")
+
     def _post_ended(self, post: PostRequest) -> None:
-        assert post.post_id not in self._ended_posts, f"post {post.post_id} ended twice (finding P2)"
+        if post.post_id in self._ended_posts:
+            raise Violated("PostEndsOnce", f"post {post.post_id}")
         self._ended_posts.add(post.post_id)
         RECORD.sometimes(f"post {post.state.value}")
 
-    def _intent_ended(self, intent: Intent) -> None:
-        assert intent.seq not in self._ended_intents, f"the owner of intent {intent.seq} hears a second outcome"
-        self._ended_intents.add(intent.seq)
+    def _intent_ended(self, intent: Intent) -> Ending:
+        if intent.outcome is None:
+            raise Violated("ToldOnce", f"intent {intent.seq} is reported without an outcome")
+        self.told[intent.seq] += 1
+        if self.told[intent.seq] > 1:
+            raise Violated("ToldOnce", f"the owner of intent {intent.seq} hears a second outcome, {intent.outcome}")
         RECORD.sometimes(f"outcome {type(intent.outcome).__name__}")
-        frames = [frame for frame in self.venue.frames if intent.seq in frame.seqs]
-        match intent.outcome:
-            case None:
-                pytest.fail(f"intent {intent.seq} was reported without an outcome")
-            case NotExecuted():
-                assert all(frame.dead and frame.results is None for frame in frames), "it ran, or still may"
-            case Unknown():
-                assert frames, "it never left: its fate is known"
-            case Canceled() if not frames:
-                assert isinstance(intent.request, Cancel)
-            case result:
-                did = [frame.results[frame.seqs.index(intent.seq)] for frame in frames if frame.results is not None]
-                assert result in did, f"intent {intent.seq} is reported {result}, the venue did {did}"
+        self.venue.hear(intent, intent.outcome)
+        return _reported(intent.outcome)
 
-    def _compare_state(self) -> None:
+    def _compare_state(self, event: ev.Event) -> None:
         core, model = self.core, self.model
-        state = SessionState.READY if model.ready else SessionState.SYNCING
-        assert core.session.state is _SESSION_STATES.get(model.link, state)
-        assert core.session.epoch == model.epoch
-        assert core.hard_stop.tripped is model.halted
-        assert core.new_orders_pass is model.new_orders_pass
-        assert core.inflight.count == len(model.sent)
-        assert (core.accepted, core.ended) == (len(model.items), model.ended())
+        up = SessionState.READY if model.ready else SessionState.SYNCING
+        population = core.intents.population
+        pairs = (
+            ("session", core.session.state, _SESSION_STATES.get(model.link, up)),
+            ("epoch", core.session.epoch, model.epoch),
+            ("hard stop", core.hard_stop.tripped, model.halted),
+            ("new orders pass", core.new_orders_pass, model.new_orders_pass),
+            ("inflight", core.inflight.count, len(model.sent)),
+            ("quarantine", core.inflight.quarantined, len(model.quarantine)),
+            ("unknown", population[IntentState.UNKNOWN], model.count(Place.UNKNOWN)),
+            ("held cancels", population[IntentState.WAITING], model.count(Place.HELD)),
+            ("attempts", list(core.settler.attempts), list(model.attempts)),
+            ("blocked markets", set(core.settler.blocked), model.blocked),
+            ("accepted", core.intents.accepted, len(model.items)),
+            ("ended", core.intents.ended, model.count(Place.ENDED)),
+            ("idle", core.idle, model.idle),
+        )
+        for name, seen, expected in pairs:
+            _agree(name, seen, expected, event)
         for priority in Priority:
-            assert core.scheduler.queued(priority) == len(model.queues[priority])
-            assert core.scheduler.outstanding[priority] == model.outstanding(priority)
+            queue = core.scheduler.queued(priority), core.scheduler.outstanding[priority]
+            _agree("queues", queue, (len(model.queues[priority]), model.outstanding(priority)), event)
         RECORD.sometimes("the limit is reached", core.inflight.full)
         RECORD.sometimes("the watermark is reached", core.inflight.degraded and not core.inflight.full)
+        RECORD.sometimes("all slots are in quarantine", core.inflight.quarantined == core.inflight.limit)
 
     # ------------------------------------------------------------------------------------------- things that happen
 
@@ -188,22 +259,51 @@ class World:
         self.refuses(ev.TimePassed(), StepOrderError)
         self.refuses(ev.PostWritten(post.post_id + 1, post.nonce, epoch), StepOrderError)
         self.refuses(ev.PostWritten(post.post_id, post.nonce + 1, epoch), SignedNonceMismatch)
-        self._misled |= abs(self.model.server_time_ms - self.venue.now_ms) > DAY_MS // 2
-        assert self._misled or self.venue.nonce_error(post.nonce) is None, "the venue would refuse the nonce"
-        frame = Frame(post.post_id, epoch, post.nonce, post.kind, tuple(item.seq for item in post.items))
+        self._signers[post.post_id] = self.signer
+        if post.fence_of is None:
+            self._check_nonce(post)
         if hand_over is HandOver.REFUSED:
             self.tell(ev.SendRefused(post.post_id, "socket not open"), self.model.refused())
             RECORD.sometimes("an item comes back unsent", any(item.outcome is None for item in post.items))
             return None
-        self.venue.frames.append(frame)
-        if hand_over is HandOver.BROKEN:
-            self.tell(ev.SendBroken(post.post_id, post.nonce, epoch, "reset by peer"), self.model.broken())
-        else:
-            self.tell(ev.PostWritten(post.post_id, post.nonce, epoch), self.model.written())
+        frame = self._frame(post, epoch)
+        match hand_over:
+            case HandOver.WRITTEN:
+                self.tell(ev.PostWritten(post.post_id, post.nonce, epoch), self.model.written())
+            case HandOver.BROKEN:
+                self._connection_gone()
+                self.tell(ev.SendBroken(post.post_id, post.nonce, epoch, "reset by peer"), self.model.broken())
+            case HandOver.CRASHED:
+                self.restart()
         return frame
+
+    def _check_nonce(self, post: PostRequest) -> None:
+        self._misled |= abs(self.model.server_time_ms - self.venue.now_ms) > DAY_MS // 2
+        error = self.venue.nonce_error(post.nonce, self.signer)
+        if error is not None and not self._misled:
+            raise Violated("NonceIsTaken", f"the venue would refuse the nonce of post {post.post_id}: {error}")
+
+    def _frame(self, post: PostRequest, epoch: int) -> Frame:
+        patience = self.settings.post_timeout_ms + self.settings.quarantine_ms
+        gone = self.clock.monotonic_ms() + patience
+        frame = Frame(
+            post.post_id, epoch, post.nonce, post.kind, post.items, post.expires_ms, self.signer, self.run, gone
+        )
+        self.venue.frames.append(frame)
+        if self.venue.held() > self.settings.inflight_limit:
+            raise Violated("VenueCountWithinLimit", f"the venue holds {self.venue.held()} posts")
+        return frame
+
+    def _connection_gone(self) -> None:
+        """From here on the venue forgets what it can't answer any more (rule 16)."""
+        gone = self.clock.monotonic_ms() + self.settings.quarantine_ms
+        for frame in self.venue.frames:
+            frame.gone_ms = min(frame.gone_ms, gone)
 
     def deliver(self, reply: Reply, epoch: int | None = None) -> None:
         """A reply arrives, on the connection that carried its post unless `epoch` says otherwise."""
+        if reply.frame.run != self.run:
+            return
         epoch = reply.frame.epoch if epoch is None else epoch
         post = self.posts[reply.frame.post_id]
         RECORD.sometimes("a reply comes after the timeout", post.state is PostState.TIMED_OUT)
@@ -224,6 +324,92 @@ class World:
         self.clock.advance(ms)
         if noticed:
             self.tell(ev.TimePassed(), self.model.time_passed())
+
+    def answer_look_ups(self, lag_ms: int = 0, *, fails: bool = False) -> None:
+        """Every look-up under way is answered with the record as it was `lag_ms` ago, or fails."""
+        while self.questions:
+            asked = self.questions.pop(0)
+            if fails:
+                event: ev.Event = ev.LookUpFailed(asked.post_id, asked.seq)
+                self.tell(event, self.model.look_up_failed(asked.post_id, asked.seq))
+            else:
+                record = self.venue.look_up(asked.key, lag_ms)
+                RECORD.sometimes("a record is found", record is not None)
+                event = ev.LookedUp(asked.post_id, asked.seq, record)
+                self.tell(event, self.model.looked_up(asked.post_id, asked.seq, record))
+
+    def stream(self, which: int) -> None:
+        """The order stream tells some news: perhaps an old one, perhaps again."""
+        if self.venue.news:
+            cloid, record = self.venue.news[which % len(self.venue.news)]
+            self.tell(ev.OrderSeen(cloid, record), self.model.order_seen(cloid, record))
+
+    def fill(self) -> None:
+        """The stream of trades tells of the last order that traded."""
+        traded = [order for order in self.venue.orders.values() if order.record.traded != "0"]
+        if traded:
+            cloid, oid, size = traded[-1].cloid, traded[-1].record.oid, traded[-1].record.traded
+            self.tell(ev.FillSeen(cloid, oid, size), self.model.fill_seen(cloid, oid, size))
+
+    def gone(self, cloid: str) -> None:
+        """An order is no longer among the open ones, and the stream did not say why."""
+        self.tell(ev.OrderGone(cloid), self.model.order_gone(cloid))
+
+    def make_ready(self) -> None:
+        """Whatever stopped new orders is over."""
+        if self.model.link is Link.DRAINING:
+            self.close()
+        if self.model.link is Link.CLOSED:
+            self.restart()
+        if self.model.halted:
+            self.reset()
+        self.set_clock(0)
+        self.become_ready()
+        self._send_all()
+
+    def lose(self, reason: str = "reset by peer") -> None:
+        """The connection, or the attempt, is gone."""
+        self._connection_gone()
+        self.tell(ev.ConnectionLost(reason), self.model.lose())
+
+    def close(self) -> None:
+        """Draining is over."""
+        self._connection_gone()
+        self.tell(ev.Closed(), self.model.close())
+
+    def restart(self, *, new_key: bool = False) -> None:
+        """The core is gone; another one takes up what its journal rows keep, perhaps with another key."""
+        core = self.core
+        last = core.nonces.last, core.posts.last_id, core.intents.last_seq
+        left = self._left_behind(new_key=new_key)
+        RECORD.sometimes("a post of an earlier run is unanswered", any(p.state is PostState.SENT for p in left.posts))
+        RECORD.sometimes("a cancel of an earlier run may have been carried out", bool(left.lost_cancels))
+        RECORD.sometimes("the key changes while a post is unsettled", not left.same_key)
+        self._connection_gone()
+        self.retired |= {intent.cloid for intent in self.intents.values() if intent.cloid is not None}
+        self._begin_run(last)
+        self.posts.update((post.post_id, post) for post in left.posts)
+        self.tell(left, self.model.recovered(left))
+
+    def _left_behind(self, *, new_key: bool) -> ev.Recovered:
+        core = self.core
+        if core.posts.in_hand is not None:
+            self.posts[core.posts.in_hand.post_id] = core.posts.in_hand
+        rows = [post_row(post, core.settler.attempts.get(post.post_id)) for post in self.posts.values()]
+        kept = Recovered(
+            run=self.run,
+            last_nonce=core.nonces.last,
+            last_post_id=core.posts.last_id,
+            last_intent_seq=core.intents.last_seq,
+            last_signer=self.signer,
+            clean=False,
+            torn_frames=0,
+            intents=tuple(intent_row(intent) for intent in self.intents.values() if intent.outcome is None),
+            posts=tuple(OpenPost(row, self.run, self._signers[row.post_id]) for row in rows if row.open),
+        )
+        if new_key:
+            self.signer = f"key {self.run}"
+        return restored(kept, self.signer)
 
     def set_clock(self, error_ms: int) -> None:
         """The local clock is stepped, so that it is off the true time by `error_ms`."""
@@ -256,18 +442,8 @@ class World:
 
     def on_the_wire(self) -> list[Frame]:
         """The frames that may still arrive at the venue, oldest first; those of open posts alone, if there are any."""
-        frames = [frame for frame in self.venue.frames if not frame.dead and frame.results is None]
+        frames = [frame for frame in self.venue.frames if frame.may_arrive]
         return [frame for frame in frames if frame.post_id in self.model.sent] or frames
-
-    def stream_may_close(self, cloid: str) -> bool:
-        """Whether the order stream could say that the order `cloid` is closed.
-
-        Not while an order of that name is on its way for the first time and the venue has not run it: nothing could
-        tell that message from one about an order of the same name before it.
-        """
-        holder = self.model.holders.get(cloid)
-        frames = [frame for frame in self.venue.frames if holder is not None and holder.seq in frame.seqs]
-        return not frames or any(frame.results is not None for frame in frames)
 
     def out_of_place(self) -> list[ev.Event]:
         """The events that are not allowed now."""
@@ -306,30 +482,33 @@ class World:
 
     def carry_out(self, frame: Frame | None) -> None:
         """The venue carries out all that a frame carries, and the answer arrives."""
-        if frame is not None:
-            reply = self.venue.run(frame, (Choice.REST,) * len(frame.seqs))
-            if reply is not None:
-                self.deliver(reply)
+        reply = None if frame is None else self.venue.run(frame)
+        if reply is not None:
+            self.deliver(reply)
 
     # --------------------------------------------------------------------------------------------------------- heal
 
+    def recover(self) -> None:
+        """For now all is well: everything has to be settled, and what waits has to be sent (finding D3)."""
+        if self.model.link is Link.CLOSED:
+            self.restart()
+        self._repair()
+        waiting = [item for queue in self.model.queues.values() for item in queue]
+        RECORD.sometimes(
+            "a reduce-only order waits when the world heals", bool(self.model.queues[Priority.REDUCE_ONLY])
+        )
+        RECORD.sometimes("a fate is unknown when the world heals", bool(self.model.attempts))
+        self._converge()
+        for item in waiting:
+            intent = self.intents[item.seq]
+            assert intent.attempts, f"intent {item.seq} waited and was never sent"
+            assert item.queue is Priority.CANCEL or not isinstance(intent.outcome, NotExecuted)
+
     def heal(self) -> None:
-        """From now on all is well: everything has to end, and what waited has to be sent (finding D3)."""
-        if self.model.link is not Link.CLOSED:
-            self._repair()
-            waiting = list(chain.from_iterable(self.model.queues.values()))
-            RECORD.sometimes(
-                "a reduce-only order waits when the world heals", bool(self.model.queues[Priority.REDUCE_ONLY])
-            )
-            self._send_all()
-            for item in waiting:
-                intent = self.intents[item.seq]
-                assert intent.attempts, f"intent {item.seq} waited and was never sent"
-                assert not isinstance(intent.outcome, NotExecuted)
-            self._end_as_intended()
-        assert self.core.inflight.count == 0
-        assert self.core.idle
-        assert self.core.accepted == self.core.ended == len(self._ended_intents)
+        """From now on all is well: all ends, work flows again, and nothing of the past has an effect any more."""
+        self.recover()
+        self._end_as_intended()
+        self._nothing_dead_runs()
         self.check_everything()
 
     def _repair(self) -> None:
@@ -347,28 +526,61 @@ class World:
         if not draining and self.model.key is not Key.REFUSED:
             self.become_ready()
 
-    def _send_all(self) -> None:
-        for _ in range(sum(map(len, self.model.queues.values()))):
-            if self.core.idle:
+    def _converge(self) -> None:
+        """Every intent gets its outcome, and every slot comes back."""
+        model = self.model
+        work = model.count(Place.WAITING, Place.POSTED, Place.UNKNOWN, Place.HELD)
+        for _ in range(10 + 4 * work + len(model.quarantine)):
+            if self.core.idle and not self.core.inflight.occupied:
                 break
-            self.carry_out(self.tick())
+            self._send_all()
+            self.answer_look_ups()
             self.pass_time(HEAL_STEP_MS)
-        assert self.core.idle, "work is left though all is well"
+        core = self.core
+        done = core.idle, core.inflight.occupied, len(core.settler.attempts), dict(core.settler.blocked)
+        if done != (True, 0, 0, {}):
+            raise Violated("Convergence", f"idle, occupied, unsettled, blocked: {done}, though all is well")
+        _agree("every intent has its outcome", core.intents.ended, core.intents.accepted, None)
+
+    def _send_all(self) -> None:
+        """All that may go out now does, and is carried out."""
+        while (frame := self.tick()) is not None:
+            self.carry_out(frame)
 
     def _end_as_intended(self) -> None:
         """Draining runs close; the others take and finish one more order."""
         if self.model.link is Link.DRAINING:
-            self.tell(ev.Closed(), self.model.close())
+            self.close()
             return
+        self.pass_time(MINUTE_MS)
         intent = self.submit(Order(market="BTC", side="sell", size="1", price="400", reduce_only=True))
         assert intent is not None
-        self.carry_out(self.tick())
-        assert intent.outcome is not None
-        assert not isinstance(intent.outcome, NotExecuted | Unknown)
+        self._send_all()
+        if intent.outcome is None or isinstance(intent.outcome, NotExecuted):
+            raise Violated("Convergence", f"work does not flow again: intent {intent.seq} ended {intent.outcome}")
+
+    def _nothing_dead_runs(self) -> None:
+        """Long after, all that is still on the wire arrives: nothing of it may have an effect any more."""
+        before = self._book()
+        for frame in [frame for frame in self.venue.frames if frame.may_arrive]:
+            reply = self.venue.run(frame)
+            if reply is not None:
+                self.deliver(reply)
+        _agree("the book, long after", self._book(), before, None)
+
+    def _book(self) -> dict[str, OrderRecord]:
+        return {cloid: order.record for cloid, order in self.venue.orders.items()}
 
 
-def _reported(outcome: Outcome | None) -> Ending:
-    if isinstance(outcome, NotExecuted | Unknown):
-        return type(outcome)
-    assert outcome is not None
+def _reported(outcome: Outcome) -> Ending:
+    if isinstance(outcome, NotExecuted):
+        return NotExecuted
+    if isinstance(outcome, Rejected) and outcome.reason.startswith(OWN_WORDS):
+        return Rejected
+    assert isinstance(outcome, Ending)
     return outcome
+
+
+def _agree(what: str, seen: object, expected: object, event: ev.Event | None) -> None:
+    if seen != expected:
+        raise Violated(f"model: {what}", f"{seen} is not {expected}, after {event}")
