@@ -414,7 +414,7 @@ class ExecutorCore:
 
     def _end_items(self, post: PostRequest, results: tuple[ItemResult, ...]) -> None:
         """What the reply says of each item; the order stream may have said it before."""
-        doubtful = []
+        doubtful, refused = [], set()
         for item, result in zip(post.items, results, strict=True):
             if item.state is not IntentState.POSTED:
                 self._compare(item, result, "the post's reply")
@@ -422,8 +422,10 @@ class ExecutorCore:
                 self._end_intent(item, ending_of(result), result)
             elif self._in_doubt(item, result):
                 doubtful.append(item)
+                if not result.reason.startswith(MISSING_ORDER):
+                    refused.add(item.seq)
         if doubtful:
-            self.settler.spend(self.settler.open(post, doubtful, self._now), self._now)
+            self.settler.spend(self.settler.open(post, doubtful, self._now, refused=refused), self._now)
 
     def _in_doubt(self, cancel: Intent, result: Rejected) -> bool:
         """What a rejected cancel proves (settlement.md, rule 19); True if only the record of its order can tell."""
@@ -431,7 +433,7 @@ class ExecutorCore:
         overtook = not cancel.target_was_settled and result.reason.startswith(MISSING_ORDER)
         if overtook and target is not None and target.state is IntentState.RESTING:
             self._return((cancel,))
-        elif overtook and target is not None and target.state in _UNDER_WAY:
+        elif (overtook or cancel.lost) and target is not None and target.state in _UNDER_WAY:
             self.intents.move(cancel, IntentEvent.WAIT)
             self._waiting.setdefault(target.seq, []).append(cancel)
         elif not cancel.lost:
@@ -574,7 +576,7 @@ class ExecutorCore:
             item = found.intent
             if found.outcome is not None:
                 self._end_intent(item, _ending(found.outcome), found.outcome, proof=found.proof)
-            elif item.priority is not Priority.REDUCE_ONLY or item.cancel_wanted or not found.may_return:
+            elif item.priority is Priority.NEW_ORDER or item.cancel_wanted or not found.may_return:
                 self._end_intent(item, IntentEvent.ABANDON, NotExecuted(found.proof), proof=found.proof)
             else:
                 self.intents.move(item, IntentEvent.RETURN, proof=found.proof)

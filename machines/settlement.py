@@ -102,6 +102,7 @@ class Attempt:
         of_earlier_run: Whether an earlier run left it; then nothing of it is sent again.
         overdue: Whether the alarm was raised that it takes too long.
         ran: Whether one of its items left a record: then the action ran.
+        refused: Cancels whose last answer says nothing of their order; an earlier one of them may still run (rule 19).
     """
 
     post: PostRequest
@@ -114,6 +115,7 @@ class Attempt:
     of_earlier_run: bool = False
     overdue: bool = False
     ran: bool = False
+    refused: frozenset[int] = frozenset()
 
     @property
     def wants_fence(self) -> bool:

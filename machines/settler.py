@@ -91,10 +91,24 @@ class Settler:
     # ------------------------------------------------------------------------------------------- opening, fencing
 
     def open(
-        self, post: PostRequest, items: Iterable[Intent], now: int, *, fenceable: bool = True, earlier: bool = False
+        self,
+        post: PostRequest,
+        items: Iterable[Intent],
+        now: int,
+        *,
+        fenceable: bool = True,
+        earlier: bool = False,
+        refused: Iterable[int] = (),
     ) -> Attempt:
         """Take charge of the items of an ambiguous post."""
-        attempt = Attempt(post, now, fenceable, open={item.seq: item for item in items}, of_earlier_run=earlier)
+        attempt = Attempt(
+            post,
+            now,
+            fenceable,
+            open={item.seq: item for item in items},
+            of_earlier_run=earlier,
+            refused=frozenset(refused),
+        )
         self.attempts[post.post_id] = attempt
         self._of_item.update(dict.fromkeys(attempt.open, attempt))
         self.moved.append(attempt)
@@ -165,7 +179,10 @@ class Settler:
             return []
         self._item_known(attempt, seq)
         self._close_if_done(attempt, ran=False)
-        return [Finding(item, None, "its nonce is spent and it left no record", not attempt.of_earlier_run)]
+        may_return = not attempt.of_earlier_run
+        if item.priority is Priority.CANCEL:  # sent again only if it may still be needed (rule 19)
+            may_return = record is not None and seq in attempt.refused
+        return [Finding(item, None, "its nonce is spent and it left no record", may_return)]
 
     def look_up_failed(self, post_id: int, seq: int, now: int) -> None:
         """A look-up was not answered, which counts for nothing."""

@@ -291,6 +291,39 @@ def test_x2_rule_19_refusal_of_another_kind_does_not_deny_a_lost_cancel_either()
     assert desk.outcome(only(post)) == Canceled()
 
 
+REFUSED = Rejected("Too many cumulative requests sent.")
+
+
+def test_x2_rule_19_lost_cancel_that_was_refused_is_sent_again_while_its_order_rests() -> None:
+    """An earlier attempt of it may still be on its way, so that "not executed" would be a guess."""
+    desk, post = _lost_then(REFUSED)
+    for number in range(3):
+        desk.look_up(record("open"), LOOK_UP_EVERY_MS if number else 0)
+    assert state_of(only(post)) is IntentState.QUEUED
+    again = desk.send()
+    desk.reply(again, Canceled())
+    assert desk.outcome(only(again)) == Canceled()
+    assert desk.core.idle
+
+
+def test_x2_rule_19_lost_cancel_that_was_refused_ends_when_there_is_no_order() -> None:
+    desk, post = _lost_then(REFUSED)
+    for number in range(3):
+        desk.look_up(None, LOOK_UP_EVERY_MS if number else 0)
+    assert desk.outcome(only(post)) == NO_RECORD
+
+
+def test_x2_rule_19_lost_cancel_that_was_refused_waits_for_the_fate_of_its_order() -> None:
+    desk = Desk()
+    target = desk.post(order(cloid=cloid(1)))
+    desk.answer(desk.post(cancel(1)), DUPLICATE)
+    again = desk.send()
+    desk.reply(again, REFUSED)
+    assert state_of(only(again)) is IntentState.WAITING
+    desk.reply(target, RESTING)
+    assert desk.send().items == again.items
+
+
 def test_x2_rule_19_repeated_answer_does_not_decide_a_cancel_that_is_looked_up() -> None:
     desk, post = _lost_then()
     assert desk.reply(post, MISSING) == [ev.StrayReply(1, post.post_id)]
