@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -14,6 +15,7 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 from rich.progress import Progress
+from rich.table import Table
 
 from adapters.exit_codes import ExitCode
 from adapters.simulation import HOURS, Report, Result, simulate
@@ -40,7 +42,7 @@ def command(
     rates that its seed draws. All invariants are checked after each step, and every outcome against what the venue
     really did. Then the world heals, and everything has to settle. A run depends on its seed and its length only.
 
-    From 400 runs on, a fault or a transition that never happened is a failure too.
+    From 40 simulated hours on, a fault or a transition that never happened is a failure too.
 
     Exit codes: 0 everything held; 8 something did not, with the command that repeats it.
     """
@@ -49,7 +51,10 @@ def command(
     report = Report(hours)
     for result in _shown(_results(range(first, first + count), hours), count):
         report.add(result)
-    typer.echo(json.dumps(report.as_json(), indent=2) if as_json else "\n".join(report.lines()))
+    if as_json:
+        typer.echo(json.dumps(report.as_json(), indent=2))
+    else:
+        _print(report)
     if not report.good:
         raise typer.Exit(ExitCode.DISAGREES)
 
@@ -68,12 +73,32 @@ def _results(seeds: range, hours: float) -> Iterator[Result]:
 def _shown(results: Iterator[Result], count: int) -> Iterator[Result]:
     """The runs, with their progress on standard error: a bar on a terminal, a line every tenth elsewhere."""
     console = Console(stderr=True)
-    violations = 0
+    violations, began = 0, time.monotonic()
     with Progress(console=console, disable=not sys.stderr.isatty(), transient=True) as progress:
         task = progress.add_task("simulating", total=count)
         for done, result in enumerate(results, start=1):
             violations += result.failure is not None
             progress.update(task, completed=done, description=f"simulating, {violations} violations")
             if progress.disable and (done % max(1, count // 10) == 0 or done == count):
-                typer.echo(f"{done} of {count} runs, {violations} with a violation", err=True)
+                seconds = time.monotonic() - began
+                typer.echo(f"{done} of {count} runs, {violations} with a violation, {seconds:.0f} s", err=True)
             yield result
+
+
+def _print(report: Report) -> None:
+    """The report for people: tables on a terminal, a line a count elsewhere."""
+    console = Console() if sys.stdout.isatty() else None
+    for heading, counts in report.sections().items():
+        if console is None:
+            typer.echo(f"{heading}:")
+            for name, times in counts.items():
+                typer.echo(f"{times:>9}  {name}")
+            typer.echo()
+        else:
+            table = Table(heading, "times")
+            table.columns[1].justify = "right"
+            for name, times in counts.items():
+                table.add_row(name, f"{times:,}", style=None if times else "dim")
+            console.print(table)
+    for line in report.verdict():
+        typer.echo(line)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from adapters.simulation.faults import Fault, Sight, Troubles
-from adapters.simulation.messages import Frame, Update
+from adapters.simulation.messages import Fill, Frame, Update
 from adapters.simulation.network import Network
 from adapters.simulation.timeline import Timeline
 from machines.hard_stop import MISSING_ORDER
@@ -28,6 +28,8 @@ Item: TypeAlias = tuple[int, int]
 """An item of an action: the post that carried it, and the number of the intent that it is."""
 
 _STREAM_LAG_MS: Final = 150
+_POSITION: Final = 8
+"""What the account holds of each market to begin with, in orders of the strategy's size."""
 _PRICE: Final = "100"
 
 
@@ -89,7 +91,7 @@ class Book:
         self._network = network
         self._on_placed = on_placed
         self._on_canceled = on_canceled
-        self._stream_free = 0
+        self._told: dict[type[Update | Fill], int] = {}
 
     # ------------------------------------------------------------------------------------------------------ actions
 
@@ -154,7 +156,7 @@ class Book:
         chance = self._troubles.rng.random()
         if chance < 0.05:
             return Rejected(_MARGIN)
-        if request.reduce_only and self._positions.get(request.market, 0) <= 0:
+        if request.reduce_only and self._positions.get(request.market, _POSITION) <= 0:
             return Rejected(_REDUCE_ONLY)
         if request.trigger is not None:
             return Resting(None)
@@ -166,6 +168,11 @@ class Book:
 
     # ------------------------------------------------------------------------------------------------------- changes
 
+    def cancel_all(self) -> None:
+        """The dead-man's switch goes off."""
+        for order in list(self.open.values()):
+            self._take_off(order, "scheduledCancel", None)
+
     def stir(self) -> None:
         """The market moves: an open order trades, in part or whole, or the venue cancels it."""
         if not self.open:
@@ -174,6 +181,7 @@ class Book:
         what = self._troubles.between(0, 3)
         if what == 0:
             self._now(order, "open", "0.5")
+            self._tell(Fill(order.cloid, order.oid, "0.5"))
         elif what == 1:
             self._take_off(order, "marginCanceled", None)
         else:
@@ -182,9 +190,10 @@ class Book:
     def _trade(self, order: VenueOrder, size: str) -> None:
         market = order.request.market
         change = 1 if order.request.side == "buy" else -1
-        self._positions[market] = self._positions.get(market, 0) + change
+        self._positions[market] = self._positions.get(market, _POSITION) + change
         self.open.pop(order.cloid, None)
         self._now(order, "filled", size)
+        self._tell(Fill(order.cloid, order.oid, size))
 
     def _take_off(self, order: VenueOrder, status: str, item: Item | None) -> None:
         if item is not None:
@@ -193,18 +202,23 @@ class Book:
         self._now(order, status, order.record.traded)
 
     def _now(self, order: VenueOrder, status: str, traded: str) -> None:
-        """An order has a new status; the stream tells of it, a little later and in order, or misses it."""
+        """An order has a new status."""
         record = OrderRecord(order.oid, status, traded)
         order.history.append((self._timeline.now, record))
-        self._stream_free = max(self._stream_free, self._timeline.now + self._troubles.between(0, _STREAM_LAG_MS))
-        update = Update(order.cloid, record)
+        self._tell(Update(order.cloid, record))
+
+    def _tell(self, news: Update | Fill) -> None:
+        """A stream tells of it, a little later and in order, or misses it; one is not in step with the other."""
+        stream = type(news)
+        told = max(self._told.get(stream, 0), self._timeline.now + self._troubles.between(0, _STREAM_LAG_MS))
+        self._told[stream] = told
 
         def tell() -> None:
             for connection in tuple(self._network.connections):
                 if not self._troubles.strikes(Fault.STREAM_MISSED):
-                    connection.send(update)
+                    connection.send(news)
 
-        self._timeline.at(self._stream_free, tell)
+        self._timeline.at(told, tell)
 
     # ------------------------------------------------------------------------------------------------------ questions
 

@@ -1,13 +1,14 @@
 """What can go wrong, how often it does in a run, and how often it did.
 
-Each run draws its own rates from its seed: a quarter of the faults stays away altogether, the others strike rarely or
-often. A run in which everything goes wrong all the time is soon stuck and tests little else; over many seeds, every
-fault meets every other.
+Each run draws its own rates from its seed: a third of the faults stays away altogether, some strike as often as they
+may, the others somewhere between rarely and often. A run in which everything goes wrong all the time is soon stuck
+and tests little else; over many seeds, every fault meets every other.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from enum import Enum
 from random import Random
 from typing import Final
@@ -26,7 +27,7 @@ class Fault(Enum):
     HAND_OVER_REFUSED = "network: a hand-over is refused before any byte"
     HAND_OVER_BROKEN = "network: a hand-over breaks off at some byte"
     QUESTION_FAILED = "venue: a look-up or another question fails"
-    SLOW_EXECUTION = "venue: a post is executed 0.5 to 5 s late"
+    SLOW_EXECUTION = "venue: a post is executed 0.5 to 10 s late"
     SLOW_ANSWER = "venue: a post is answered 0.5 to 12 s late"
     TOO_MANY_REQUESTS = "venue: a post is turned away with 429"
     TOO_MANY_PENDING = "venue: a post is turned away, too many pending id=N"
@@ -35,12 +36,15 @@ class Fault(Enum):
     GATEWAY_ERROR_EXECUTED = "venue: 5xx, the post is executed"
     GARBLED = "venue: a reply can't be read"
     BATCH_REFUSED = "venue: a batch is refused whole, without a record"
+    BUDGET_USED_UP = "venue: the action budget is used up"
     # What befalls the whole; drawn per minute.
     DISCONNECT = "network: the connection breaks"
     SILENCE = "network: the connection falls silent for up to 25 s"
     VENUE_RESTART = "venue: restart"
+    CONTRADICTION = "venue: the order stream contradicts an outcome"
     CLOCK_FORWARD = "clock: a step forward, up to 1 h"
     CLOCK_BACK = "clock: a step back, up to 1 h"
+    CLOCK_AFTER_RESTART = "clock: a step forward within 10 s of a restart"
     CLOCK_DRIFT = "clock: a second of drift, up to 20 ms"
     CRASH = "executor: crash at some point"
     CRASH_UNRECORDED = "executor: crash after a step, before its record"
@@ -69,6 +73,7 @@ class Sight(Enum):
     NONCE_DUPLICATE = "the venue answers: duplicate nonce"
     NONCE_TOO_LOW = "the venue answers: nonce too low"
     EXPIRED = "the venue answers: action already expired"
+    ENDED_BY_STREAM = "the order stream ends an intent before its reply does"
     RECORD_LAGS = "a look-up does not know yet what happened"
     RESENT = "a reduce-only order is proven never to have run, and sent again"
     RECOVERED_UNKNOWN = "a restart finds intents whose fate is unknown"
@@ -77,6 +82,7 @@ class Sight(Enum):
     OVERDUE = "settlement takes too long: the alarm is raised"
     HALTED = "the hard stop trips"
     RESET = "the operator resets the hard stop"
+    SWITCH_WENT_OFF = "the dead-man's switch goes off"
     LIMIT_REACHED = "the venue holds as many posts as it allows"
 
 
@@ -88,7 +94,7 @@ _EACH: Final[dict[Fault, tuple[float, float]]] = {
     Fault.CONNECT_FAILED: (0.05, 0.6),
     Fault.STREAM_MISSED: (0.01, 0.5),
     Fault.HAND_OVER_REFUSED: (0.005, 0.1),
-    Fault.HAND_OVER_BROKEN: (0.002, 0.05),
+    Fault.HAND_OVER_BROKEN: (0.002, 0.1),
     Fault.QUESTION_FAILED: (0.02, 0.5),
     Fault.SLOW_EXECUTION: (0.005, 0.2),
     Fault.SLOW_ANSWER: (0.005, 0.4),
@@ -99,8 +105,10 @@ _EACH: Final[dict[Fault, tuple[float, float]]] = {
     Fault.GATEWAY_ERROR_EXECUTED: (0.002, 0.05),
     Fault.GARBLED: (0.002, 0.05),
     Fault.BATCH_REFUSED: (0.01, 0.1),
+    Fault.BUDGET_USED_UP: (0.05, 0.3),
     Fault.KEY_CHANGE: (0.1, 0.8),
     Fault.CRASH_IN_RECOVERY: (0.1, 0.4),
+    Fault.CLOCK_AFTER_RESTART: (0.02, 0.5),
 }
 """Lowest and highest chance of a fault that is drawn each time."""
 
@@ -108,6 +116,7 @@ _PER_MINUTE: Final[dict[Fault, tuple[float, float]]] = {
     Fault.DISCONNECT: (0.2, 4.0),
     Fault.SILENCE: (0.1, 1.0),
     Fault.VENUE_RESTART: (0.1, 1.0),
+    Fault.CONTRADICTION: (0.2, 4.0),
     Fault.CLOCK_FORWARD: (0.1, 1.0),
     Fault.CLOCK_BACK: (0.1, 1.0),
     Fault.CLOCK_DRIFT: (60.0, 60.0),
@@ -119,7 +128,8 @@ _PER_MINUTE: Final[dict[Fault, tuple[float, float]]] = {
 }
 """Lowest and highest number a minute of a fault that comes with time."""
 
-_STAYS_AWAY: Final = 0.25
+_STAYS_AWAY: Final = 0.33
+_AS_OFTEN_AS_MAY_BE: Final = 0.12
 
 
 class Troubles:
@@ -133,19 +143,20 @@ class Troubles:
         per_minute: Rates of the faults that come with time and do come in this run.
     """
 
-    def __init__(self, rng: Random) -> None:
-        """Draw the rates of a run."""
+    def __init__(self, rng: Random, often: Collection[Fault] = ()) -> None:
+        """Draw the rates of a run; those of the faults in `often` are the highest there are."""
         self.rng = rng
         self.healed = False
         self.counts: Counter[Fault | Sight] = Counter()
-        self.chances = {fault: self._draw(*bounds) for fault, bounds in _EACH.items()}
-        rates = {fault: self._draw(*bounds) for fault, bounds in _PER_MINUTE.items()}
+        self.chances = {fault: self._draw(*bounds, fault in often) for fault, bounds in _EACH.items()}
+        rates = {fault: self._draw(*bounds, fault in often) for fault, bounds in _PER_MINUTE.items()}
         self.per_minute = {fault: rate for fault, rate in rates.items() if rate}
 
-    def _draw(self, low: float, high: float) -> float:
-        if self.rng.random() < _STAYS_AWAY:
-            return 0.0
-        return float(low * (high / low) ** self.rng.random())
+    def _draw(self, low: float, high: float, often: bool) -> float:
+        kind, size = self.rng.random(), self.rng.random()
+        if often or kind < _AS_OFTEN_AS_MAY_BE:
+            return high
+        return 0.0 if kind > 1 - _STAYS_AWAY else float(low * (high / low) ** size)
 
     def strikes(self, fault: Fault) -> bool:
         """Whether `fault` strikes this time; counted if it does."""

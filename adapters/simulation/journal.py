@@ -90,6 +90,11 @@ class Disk:
             signer = self._signers[of_run - 1]
             self._last_nonces[signer] = max(self._last_nonces.get(signer, 0), post.nonce)
 
+    @property
+    def unfinished(self) -> tuple[list[int], list[int]]:
+        """The numbers of the intents and the ids of the posts, of all runs, that a restart would have to take up."""
+        return list(self._open_intents), list(self._open_posts)
+
     def has_post(self, post_id: int) -> bool:
         """Whether a post is recorded."""
         return post_id in self._posts

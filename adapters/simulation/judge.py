@@ -11,7 +11,9 @@ The promises beyond spec/invariants.py, each about two sides that the executor n
 * `JournalBeforeWrite`: no frame leaves that a restart would not know (rule 1).
 * `NumbersNeverRepeat`: post ids, nonces and intents' numbers are used once, across restarts too (rule 14).
 * `CloidBelongsToOneIntent`: a client order id is accepted once (rule 13).
-* `NoContradiction`: no alarm about two sources that disagree; here they never do.
+* `TimeGoesOn`: the executor is never busy without end.
+* `NoContradiction`: no alarm about two sources that disagree, unless they do (finding X7).
+* `ContradictionIsNoticed`: an alarm when they do.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ from adapters.simulation.book import Item, VenueOrder
 from adapters.simulation.errors import PromiseBroken
 from adapters.simulation.faults import Sight, Troubles
 from adapters.simulation.journal import Disk
-from adapters.simulation.messages import Frame
+from adapters.simulation.messages import Fill, Frame, Update
+from machines import events as ev
 from machines.executor import ExecutorCore
 from machines.hard_stop import MISSING_ORDER
 from machines.intent import (
@@ -76,6 +79,7 @@ class Judge:
         self._gone: dict[str, int] = {}
         self._written: set[int] = set()
         self._nonces: set[tuple[str, int]] = set()
+        self._lies: dict[int, bool] = {}
 
     # ------------------------------------------------------------------------------------------- the executor's side
 
@@ -119,6 +123,7 @@ class Judge:
             raise PromiseBroken("DurableBeforeTold", f"intent {intent.seq} is told {outcome}, the journal has {row}")
         if intent.seq in self._told:
             raise PromiseBroken("ToldOnce", f"intent {intent.seq} is told {outcome} after {self._told[intent.seq]}")
+        self._troubles.saw(Sight.ENDED_BY_STREAM, intent.settled_by == "the order stream")
         self._hear(intent.seq, intent.request, intent.cloid, intent.attempts, outcome)
 
     def ask_after_restart(self) -> None:
@@ -156,8 +161,10 @@ class Judge:
         match outcome:
             case Rejected() | NotExecuted():
                 true = order is None
-            case Filled(oid=oid):
-                true = order is not None and order.oid == oid and order.record.traded != "0"
+            case Filled(oid=oid, size=size):
+                true = (
+                    order is not None and order.oid == oid and any(record.traded == size for _, record in order.history)
+                )
             case Resting(oid=oid):
                 rested = order is not None and any(record.on_book for _, record in order.history)
                 true = order is not None and rested and oid in (None, order.oid)
@@ -182,7 +189,24 @@ class Judge:
         if item in self._effects:
             raise PromiseBroken("NothingDeadRuns", f"item {item[1]} of post {item[0]} ran, and {why}")
 
+    def contradicted(self, alarm: ev.Contradiction) -> None:
+        """The alarm was raised that two sources disagree."""
+        oid = getattr(alarm.later, "oid", None)
+        if oid not in self._lies:
+            what = f"intent {alarm.intent.seq}: {alarm.first}, then {alarm.later} ({alarm.source})"
+            raise PromiseBroken("NoContradiction", what)
+        self._lies[oid] = True
+
+    def seen(self, news: Update | Fill) -> None:
+        """The executor has dealt with what a stream told of an order."""
+        if not self._lies.get(_oid(news), True):
+            raise PromiseBroken("ContradictionIsNoticed", f"no alarm at {news}, which is not so")
+
     # ---------------------------------------------------------------------------------------------- the venue's side
+
+    def lies(self, news: Update | Fill) -> None:
+        """A stream is about to tell of an order what is not so."""
+        self._lies[_oid(news)] = False
 
     def executed(self, frame: Frame) -> None:
         """The venue carries out an action."""
@@ -214,6 +238,10 @@ class Judge:
         if why is not None:
             raise PromiseBroken("NothingDeadRuns", f"item {seq} of post {post_id} runs, after: {why}")
         self._effects[item] = None
+
+
+def _oid(news: Update | Fill) -> int:
+    return news.oid if isinstance(news, Fill) else news.record.oid
 
 
 def _truth(order: VenueOrder | None) -> str:

@@ -24,6 +24,7 @@ class Frame:
         run: The run of the executor that wrote it; like the rest not on the wire, the judge alone looks at it.
         epoch: The connection that it was written to.
         seqs: The numbers of the intents that its items are.
+        cancel_at_ms: When a dead-man's switch is to go off, unix ms.
     """
 
     post_id: int
@@ -35,6 +36,7 @@ class Frame:
     run: int
     epoch: int
     seqs: tuple[int, ...]
+    cancel_at_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +57,19 @@ class ErrorText:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """News of an order."""
+    """News of an order, from the order stream."""
 
     cloid: str
     record: OrderRecord
 
 
-Message: TypeAlias = Reply | ErrorText | Update
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """News of a trade, from the stream of trades."""
+
+    cloid: str
+    oid: int
+    size: str
+
+
+Message: TypeAlias = Reply | ErrorText | Update | Fill

@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 OUTLIVES_MS: Final = 20_000
 """How long after a disconnect a frame may still be executed."""
+PROMPT_MS: Final = 100
+"""How long after a disconnect half of them are."""
 
 
 class Server(Protocol):
@@ -213,7 +215,9 @@ class Connection:
                 troubles.saw(Sight.FRAME_CUT)
                 continue
             troubles.saw(Sight.FRAME_OUTLIVES)
-            later = max(later, network.timeline.now + troubles.between(0, OUTLIVES_MS))
+            later = max(
+                later, network.timeline.now + troubles.between(0, (PROMPT_MS, OUTLIVES_MS)[troubles.between(0, 1)])
+            )
             network.timeline.at(later, partial(network.server.receive, transit.frame, None, transit.written_ms))
         self._up.clear()
         for _ in range(troubles.between(0, len(self._down))):

@@ -19,7 +19,7 @@ from adapters.simulation.errors import PromiseBroken
 from adapters.simulation.faults import Fault, Sight, Troubles
 from adapters.simulation.journal import Disk, MemoryJournal
 from adapters.simulation.judge import Judge
-from adapters.simulation.messages import ErrorText, Frame, Message, Reply
+from adapters.simulation.messages import ErrorText, Fill, Frame, Message, Reply, Update
 from adapters.simulation.network import Connection, Network
 from adapters.simulation.timeline import Timeline
 from adapters.simulation.venue import Venue
@@ -38,6 +38,8 @@ POLL_MS: Final = 500
 """How long to wait after a tick that could send nothing."""
 SYNC_MS: Final = 60_000
 RETRY_MS: Final = 1_000
+_SUBSCRIPTIONS: Final = 2
+"""Messages with which a connection begins: orders and fills are subscribed to."""
 DRAIN_MS: Final = 8_000
 """How long a shutdown waits for what is open."""
 
@@ -93,6 +95,7 @@ class Process:
         watch: The watch over the invariants.
         alive: Whether it runs.
         doom: Where it dies next; None if it is not to.
+        spared: How often it passes there before it does.
         event: What it was given last.
     """
 
@@ -101,6 +104,7 @@ class Process:
         self.signer = signer
         self.alive = True
         self.doom: Fault | None = None
+        self.spared = 0
         self.event: ev.Event | None = None
         self._world = world
         self._journal = MemoryJournal(world.disk, signer)
@@ -117,6 +121,7 @@ class Process:
         )
         self.watch = Watch(self.core)
         self._recorder = Recorder(self.core, self._journal, world.timeline.clock)
+        self._recorder.begin(recovered.run, recovered)
         self._connection: Connection | None = None
         self._inbox: deque[ev.Event] = deque()
         self._busy = False
@@ -132,7 +137,8 @@ class Process:
         saw(Sight.RECOVERED_UNKNOWN, sum(len(post.items) for post in left.posts))
         saw(Sight.RECOVERED_UNSENT, len(left.never_sent))
         saw(Sight.RECOVERED_CANCEL, len(left.lost_cancels))
-        self.drive(left)
+        if left.posts or left.never_sent or left.lost_cancels:
+            self.drive(left)
         self._connect()
 
     def submit(self, request: Request) -> None:
@@ -241,8 +247,8 @@ class Process:
                 world.owner.on_halted()
             case ev.SettlementOverdue():
                 world.troubles.saw(Sight.OVERDUE)
-            case ev.Contradiction(intent, first, later, source):
-                raise PromiseBroken("NoContradiction", f"intent {intent.seq}: {first}, then {later} ({source})")
+            case ev.Contradiction():
+                world.judge.contradicted(effect)
             case ev.KeyRefused(reason):
                 raise PromiseBroken("NoContradiction", f"the venue refuses a good key: {reason}")
             case _:
@@ -250,7 +256,10 @@ class Process:
 
     def _pass(self, point: Fault) -> None:
         """Die here, if that is what is to happen."""
-        if self.doom is point:
+        if self.doom is not point:
+            return
+        self.spared -= 1
+        if self.spared < 0:
             self._world.troubles.saw(point)
             raise Died(point.value)
 
@@ -271,6 +280,7 @@ class Process:
             self._run,
             epoch,
             tuple(item.seq for item in post.items),
+            post.server_time_ms + (world.settings.schedule_cancel_ms or 0),
         )
         world.judge.write(frame, fence=post.fence_of is not None)
         broken = world.troubles.strikes(Fault.HAND_OVER_BROKEN)
@@ -303,6 +313,8 @@ class Process:
         self._connection = connection
         connection.epoch = self._world.judge.epoch = self.core.session.epoch + 1
         self.drive(ev.ConnectionOpened())
+        for _ in range(_SUBSCRIPTIONS):
+            self.drive(ev.MessageWritten())
         self._synchronise(connection)
 
     def on_lost(self, connection: Connection | None) -> None:
@@ -327,8 +339,16 @@ class Process:
                 self.drive(ev.ReplyReceived(connection.epoch, post_id, reply))
             case ErrorText(text, named):
                 self.drive(ev.ErrorReceived(connection.epoch, text, named))
-            case _:
-                self.drive(ev.OrderSeen(message.cloid, message.record))
+            case Update(cloid, record):
+                self.drive(ev.OrderSeen(cloid, record))
+                self._has_seen(message)
+            case Fill(cloid, oid, size):
+                self.drive(ev.FillSeen(cloid, oid, size))
+                self._has_seen(message)
+
+    def _has_seen(self, news: Update | Fill) -> None:
+        if self.alive:
+            self._world.judge.seen(news)
 
     # --------------------------------------------------------------------------------------------------- synchronising
 
@@ -342,6 +362,7 @@ class Process:
             if self._uses(connection):
                 self.drive(ev.ServerTimeLearned(server_time + (timeline.now - asked) // 2))
                 self.drive(ev.MarketsLoaded())
+                self.drive(ev.BudgetReported(*self._world.venue.budget()))
                 # What is asked later than the venue's lag is told of all that rests now.
                 timeline.after(VENUE_LAG_MS, partial(self._reconcile, self.core.intents.resting_cloids()))
                 timeline.after(SYNC_MS, again)

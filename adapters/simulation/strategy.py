@@ -22,10 +22,13 @@ _MEMORY: Final = 40
 class Strategy:
     """Makes up requests."""
 
-    def __init__(self, troubles: Troubles, oid_of: Callable[[str], int | None]) -> None:
-        """Begin without a memory; `oid_of` is the venue's id of an order, if the strategy could know it."""
+    def __init__(
+        self, troubles: Troubles, oid_of: Callable[[str], int | None], resting: Callable[[], list[str]]
+    ) -> None:
+        """Begin without a memory; `oid_of` tells the venue's id of an order, `resting` which orders may be open."""
         self._troubles = troubles
         self._oid_of = oid_of
+        self._resting = resting
         self._cloids: deque[str] = deque(maxlen=_MEMORY)
         self._own_cloids = 0
 
@@ -43,15 +46,18 @@ class Strategy:
             return self._order(reduce_only=True)
         if chance < 0.68:
             return replace(self._order(reduce_only=True), tif="Ioc", trigger=None, flatten=True)
-        cloid = self._pick(tuple(self._cloids))
+        # Mostly an order that is known to rest, but also one on its way, or long gone.
+        resting = self._resting() if self._troubles.between(0, 2) else []
+        cloid = self._pick(tuple(resting or self._cloids))
         market = self._pick(_MARKETS)
-        if chance < 0.76:
-            return Modify(order=self._order(reduce_only=chance < 0.72), cloid=cloid)
-        if chance < 0.79:
+        if chance < 0.71:
             # A cloid that was used before must not be accepted again (settlement.md, rule 13).
-            return replace(self._order(reduce_only=chance < 0.78), cloid=cloid)
-        oid = self._oid_of(cloid) if chance < 0.84 else None
-        return Cancel(market=market, cloid=cloid) if oid is None else Cancel(market=market, oid=oid)
+            return replace(self._order(reduce_only=chance < 0.7), cloid=cloid)
+        oid = self._oid_of(cloid) if self._troubles.between(0, 3) == 0 else None
+        named = {"cloid": cloid} if oid is None else {"oid": oid}
+        if chance < 0.79:
+            return Modify(order=self._order(reduce_only=chance < 0.75), **named)
+        return Cancel(market=market, **named)
 
     def _order(self, *, reduce_only: bool) -> Order:
         chance = self._troubles.rng.random()

@@ -11,8 +11,10 @@ import heapq
 from collections.abc import Callable
 from typing import Final
 
+from adapters.simulation.errors import PromiseBroken
 from machines.clock import ManualClock
 
+_AT_ONCE: Final = 1_000
 BEGIN_MS: Final = 1_700_000_000_000
 
 
@@ -46,9 +48,17 @@ class Timeline:
         heapq.heappush(self._agenda, (max(when, self.now), self._serial, action))
 
     def run_until(self, end: int) -> None:
-        """Let time pass until `end`, and do what is due."""
+        """Let time pass until `end`, and do what is due.
+
+        Raises:
+            PromiseBroken: What is done at one moment does not come to an end.
+        """
+        at_once = 0
         while self._agenda and self._agenda[0][0] <= end:
             when, _, action = heapq.heappop(self._agenda)
+            at_once = at_once + 1 if when == self.now else 0
+            if at_once > _AT_ONCE:
+                raise PromiseBroken("TimeGoesOn", f"{at_once} things were done within a millisecond, and more are due")
             self._advance(when)
             action()
         self._advance(end)

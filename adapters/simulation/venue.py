@@ -29,6 +29,8 @@ _REFUSALS: Final = (
     "Too many cumulative requests sent (37986 > 10436) for cumulative volume traded $437.92.",
     "Only post-only orders allowed immediately after a network upgrade",
 )
+_BUDGET: Final = 10_000
+_SWITCH_LEAST_MS: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,7 @@ class Venue:
         self._pending: dict[int, tuple[int, Connection]] = {}
         self._jobs: dict[_Job, None] = {}
         self._down_until = 0
+        self._switch_at = 0
 
     # ---------------------------------------------------------------------------------------------- the network's side
 
@@ -182,7 +185,7 @@ class Venue:
     def _accept(self, frame: Frame, connection: Connection | None, later_ms: int = 0) -> None:
         job = _Job(frame, connection)
         self._jobs[job] = None
-        slow = self._troubles.between(500, 5_000) if self._troubles.strikes(Fault.SLOW_EXECUTION) else 0
+        slow = self._troubles.between(500, 10_000) if self._troubles.strikes(Fault.SLOW_EXECUTION) else 0
         self._timeline.after(self._troubles.between(1, 30) + slow + later_ms, partial(self._execute, job))
 
     def _execute(self, job: _Job) -> None:
@@ -210,12 +213,27 @@ class Venue:
             return Refused("Action already expired")
         if frame.kind is ActionKind.NOOP:
             return Accepted(())
+        if frame.kind is ActionKind.SCHEDULE_CANCEL:
+            return self._set_switch(frame.cancel_at_ms or 0)
         if troubles.strikes(Fault.BATCH_REFUSED):
             which = troubles.between(0, len(_REFUSALS))
             if which < len(_REFUSALS):
                 return Refused(_REFUSALS[which])
             return Accepted((Rejected("Order has invalid price. asset=0"),))
         return Accepted(tuple(self.book.run(frame)))
+
+    def _set_switch(self, at: int) -> PostReply:
+        """The dead-man's switch: what was set last counts (protocol.md §6)."""
+        if at < self._timeline.now + _SWITCH_LEAST_MS:
+            return Refused("Scheduled cancel time too early, must be at least 5 seconds from now.")
+        self._switch_at = at
+        self._timeline.at(at, partial(self._go_off, at))
+        return Accepted(())
+
+    def _go_off(self, at: int) -> None:
+        if self._switch_at == at:
+            self._troubles.saw(Sight.SWITCH_WENT_OFF)
+            self.book.cancel_all()
 
     def _answer(self, frame: Frame, connection: Connection, message: Reply | ErrorText) -> None:
         slow = self._troubles.between(500, 12_000) if self._troubles.strikes(Fault.SLOW_ANSWER) else 0
@@ -230,8 +248,13 @@ class Venue:
 
     # ------------------------------------------------------------------------------------------------------- questions
 
+    def budget(self) -> tuple[int, int]:
+        """Actions used and allowed (protocol.md §3): plenty, or none any more."""
+        return _BUDGET, _BUDGET if self._troubles.strikes(Fault.BUDGET_USED_UP) else 2 * _BUDGET
+
     def lag(self) -> int:
         """How far behind the replica is that answers a question, ms; at most what settlement allows for (rule 9)."""
-        if self._troubles.healed or self._troubles.rng.random() < 0.3:
+        chance = self._troubles.rng.random()
+        if self._troubles.healed or chance < 0.3:
             return 0
-        return self._troubles.between(0, VENUE_LAG_MS)
+        return VENUE_LAG_MS if chance < 0.5 else self._troubles.between(0, VENUE_LAG_MS)

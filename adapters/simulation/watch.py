@@ -6,7 +6,7 @@ from typing import Final
 
 from adapters.simulation.errors import PromiseBroken
 from machines.executor import ExecutorCore
-from machines.intent import Intent, Priority
+from machines.intent import Intent, NotExecuted, Priority, Rejected
 from machines.post import PostRequest
 from machines.settlement import Attempt
 from machines.snapshot import Snapshot
@@ -51,6 +51,15 @@ class Watch:
         """The orders that this core has known."""
         orders = (intent for intent in self._intents.values() if intent.priority is not Priority.CANCEL)
         return {intent.cloid for intent in orders if intent.cloid is not None}
+
+    def denied_or_placed(self) -> list[Intent]:
+        """The orders that have an outcome which an order on the book with another oid contradicts (finding X7)."""
+        return [
+            intent
+            for intent in self._intents.values()
+            if intent.priority is not Priority.CANCEL
+            and (isinstance(intent.outcome, Rejected | NotExecuted) or getattr(intent.outcome, "oid", None) is not None)
+        ]
 
     def everything(self) -> None:
         """Look at all objects.

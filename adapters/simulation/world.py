@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -20,6 +20,7 @@ from adapters.simulation.errors import PromiseBroken
 from adapters.simulation.faults import Fault, Sight, Troubles
 from adapters.simulation.journal import Disk, WriteFailure
 from adapters.simulation.judge import Judge
+from adapters.simulation.messages import Fill, Update
 from adapters.simulation.network import Network
 from adapters.simulation.process import Process, Surroundings
 from adapters.simulation.strategy import Strategy
@@ -34,7 +35,7 @@ from machines.nonce import Drift
 from machines.post import POST
 from machines.session import SESSION
 from machines.settings import CoreSettings
-from machines.settlement import SETTLEMENT
+from machines.settlement import SETTLEMENT, OrderRecord
 
 MACHINES: Final = (HARD_STOP, INFLIGHT, INTENT, POST, SESSION, SETTLEMENT)
 Move: TypeAlias = tuple[Enum, Enum, Enum]
@@ -53,6 +54,8 @@ _CRASHES: Final = (
     Fault.CRASH_BEFORE_WRITE,
     Fault.CRASH_AFTER_WRITE,
 )
+_SPARED: Final = 8
+"""A doomed executor may pass the point of its death so often: the first post of a life is hardly ever an order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ class Failure:
         detail: What was seen.
         life: The life of the executor in which it was seen.
         step: The step of that life.
+        at_ms: The moment, in simulated ms from the beginning of the run.
         trace: The last recorded steps.
     """
 
@@ -71,6 +75,7 @@ class Failure:
     detail: str
     life: int
     step: int
+    at_ms: int
     trace: tuple[str, ...]
 
 
@@ -101,10 +106,16 @@ class Result:
     outcomes: Counter[str]
 
 
-def simulate(seed: int, hours: float) -> Result:
-    """Run one seed for `hours` simulated hours, and until it has converged."""
+def simulate(seed: int, hours: float, often: Collection[Fault] = ()) -> Result:
+    """Run one seed for `hours` simulated hours, and until it has converged.
+
+    Args:
+        seed: What all chance comes from.
+        hours: Length of phase 1, in simulated hours.
+        often: Faults that strike as often as they may, whatever the seed draws for them.
+    """
     moves: Counter[Move] = Counter()
-    world = Simulation(seed)
+    world = Simulation(seed, often)
     failure = None
     with _counting(moves):
         try:
@@ -150,10 +161,10 @@ class Simulation:
         judge: Who holds both sides against each other.
     """
 
-    def __init__(self, seed: int) -> None:
-        """Draw limits and rates, and start the executor."""
+    def __init__(self, seed: int, often: Collection[Fault] = ()) -> None:
+        """Draw limits and rates; the executor is started by `suffer`."""
         rng = Random(seed)  # noqa: S311 - chance, not secrecy
-        self.troubles = Troubles(rng)
+        self.troubles = Troubles(rng, often)
         self.timeline = Timeline()
         self.disk = Disk()
         self.judge = Judge(self.disk, self.troubles)
@@ -168,10 +179,12 @@ class Simulation:
         self.venue = Venue(self.timeline, self.troubles, network, self.judge, rules)
         network.serve(self.venue)
         self._network = network
-        self._strategy = Strategy(self.troubles, self.venue.book.oid_of)
+        self._strategy = Strategy(
+            self.troubles, self.venue.book.oid_of, lambda: self._process.core.intents.resting_cloids()
+        )
         self._pause_ms = self.troubles.between(300, 3_000)
-        self._owes_reset = False
         self._key = 0
+        self._lies = 0
         world = Surroundings(
             self.timeline,
             self.troubles,
@@ -194,7 +207,7 @@ class Simulation:
         """What did not hold, with the last steps."""
         steps = [step.decode() for step in self.disk.steps[-TRACE:]]
         trace = (*steps, f"then, not recorded: {self._process.event}")
-        return Failure(name, detail, self.judge.run, len(self.disk.steps), trace)
+        return Failure(name, detail, self.judge.run, len(self.disk.steps), self.elapsed_ms, trace)
 
     # --------------------------------------------------------------------------------------------------------- phase 1
 
@@ -207,10 +220,11 @@ class Simulation:
             Fault.DISCONNECT: partial(self._break_off, Fault.DISCONNECT, 300),
             Fault.SILENCE: partial(self._break_off, Fault.SILENCE, 25_000),
             Fault.VENUE_RESTART: self._restart_venue,
+            Fault.CONTRADICTION: self._contradict,
             Fault.CLOCK_FORWARD: partial(self._step_clock, Fault.CLOCK_FORWARD, 1),
             Fault.CLOCK_BACK: partial(self._step_clock, Fault.CLOCK_BACK, -1),
             Fault.CLOCK_DRIFT: self._drift,
-            Fault.CRASH: self._doom,
+            Fault.CRASH: partial(self._doom, _SPARED),
             Fault.JOURNAL_LOST: partial(self._break_journal, Fault.JOURNAL_LOST, WriteFailure.LOST),
             Fault.JOURNAL_KEPT: partial(self._break_journal, Fault.JOURNAL_KEPT, WriteFailure.KEPT),
             Fault.SHUTDOWN: self._shut_down,
@@ -260,7 +274,21 @@ class Simulation:
         self.troubles.saw(Fault.VENUE_RESTART)
         self.venue.restart(self.troubles.between(100, 5_000))
 
+    def _contradict(self) -> None:
+        """Let a stream tell of an order that has ended what can't be, as if it had another one's record."""
+        ended = self._process.watch.denied_or_placed() if self._process.alive else []
+        for connection in self._network.connections if ended else ():
+            self.troubles.saw(Fault.CONTRADICTION)
+            self._lies += 1
+            cloid, oid = ended[self.troubles.between(0, len(ended) - 1)].cloid or "", -self._lies
+            lies = (Update(cloid, OrderRecord(oid, "open", "0")), Fill(cloid, oid, "1"))
+            lie = lies[self.troubles.between(0, 1)]
+            self.judge.lies(lie)
+            connection.send(lie)
+
     def _step_clock(self, fault: Fault, sign: int) -> None:
+        if self.troubles.healed:
+            return
         self.troubles.saw(fault)
         size = (1_000, 10_000, 100_000, HOUR_MS)[self.troubles.between(0, 3)]
         self.timeline.clock.step_unix(sign * self.troubles.between(1, size))
@@ -269,10 +297,11 @@ class Simulation:
         self.troubles.saw(Fault.CLOCK_DRIFT)
         self.timeline.clock.step_unix(self.troubles.between(-20, 20))
 
-    def _doom(self) -> None:
-        if self._process.alive and self._process.doom is None:
+    def _doom(self, most_spared: int) -> None:
+        if self._process.alive and self._process.doom is None and not self.troubles.healed:
             self.troubles.saw(Fault.CRASH)
             self._process.doom = _CRASHES[self.troubles.between(0, len(_CRASHES) - 1)]
+            self._process.spared = self.troubles.between(0, most_spared)
 
     def _break_journal(self, fault: Fault, failure: WriteFailure) -> None:
         if self._process.alive and self.disk.failure is None:
@@ -319,9 +348,15 @@ class Simulation:
             self._key = (self._key + self.troubles.between(1, 2)) % 3
         self.judge.ask_after_restart()
         self._process = self._new_life(f"key-{self._key}")
-        self._process.start()
+        if self.troubles.strikes(Fault.CLOCK_AFTER_RESTART):
+            step = partial(self._step_clock, Fault.CLOCK_FORWARD, 1)
+            self.timeline.after(self.troubles.between(0, 10_000), step)
         if self.troubles.strikes(Fault.CRASH_IN_RECOVERY):
-            self.timeline.after(self.troubles.between(0, 2_000), self._doom)
+            if self.troubles.between(0, 1):
+                self._doom(0)
+            else:
+                self.timeline.after(self.troubles.between(0, 2_000), partial(self._doom, 0))
+        self._process.start()
 
     # --------------------------------------------------------------------------------------------------------- phase 2
 
@@ -338,9 +373,10 @@ class Simulation:
             self._process.doom = None
             self._reset(self._process)
         deadline = self.timeline.now + CONVERGES_MS
-        while self._unsettled():
-            if self.timeline.now >= max(deadline, self._last_expiry_ms() + CONVERGES_MS):
-                raise PromiseBroken("EverythingSettles", self._unsettled())
+        while unsettled := self._unsettled():
+            deadline = max(deadline, self._last_expiry_ms() + CONVERGES_MS)
+            if self.timeline.now >= deadline:
+                raise PromiseBroken("EverythingSettles", unsettled)
             self.timeline.run_until(self.timeline.now + 1_000)
         self._process.watch.everything()
 
@@ -365,6 +401,9 @@ class Simulation:
             return f"{core.inflight.count} in flight, {core.inflight.quarantined} quarantined, open attempts {attempts}"
         if self.judge.untold():
             return f"intents without an outcome: {self.judge.untold()}"
+        if any(self.disk.unfinished):
+            intents, posts = self.disk.unfinished
+            return f"the journal has open intents {intents} and open posts {posts}"
         return self._books_differ()
 
     def _books_differ(self) -> str:
@@ -391,7 +430,8 @@ def _settings(troubles: Troubles) -> CoreSettings:
         high_watermark=troubles.between(1, limit),
         post_timeout_ms=troubles.between(3_000, 5_000),
         quarantine_ms=troubles.between(8_000, 12_000),
-        expires_after_ms=None if troubles.rng.random() < 0.15 else troubles.between(3_000, 30_000),
+        expires_after_ms=None if troubles.rng.random() < 0.15 else troubles.between(3_000, 60_000),
+        schedule_cancel_ms=troubles.between(20_000, 60_000) if troubles.between(0, 2) == 0 else None,
         settlement_alarm_ms=troubles.between(10_000, 60_000),
         messages_per_minute=(60, 200, 2_000)[troubles.between(0, 2)],
         rejections_to_halt=troubles.between(2, 12),
