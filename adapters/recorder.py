@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Any, Final
 
 from msgspec import convert, to_builtins
+from msgspec.structs import replace
 
 from adapters.journal import Changes, IntentRow, Journal, Move, PostRow, Recovered, Step
 from adapters.outcomes import outcome_from
@@ -147,15 +148,29 @@ def facts_of(event: ev.Event) -> dict[str, Any]:
     """The fields of an event; what a recovered run hands over is written whole, because nothing else of it is here."""
     if not isinstance(event, ev.Recovered):
         return _fields(event)
+    # As it was handed over: the step has moved it since.
     return {
         "posts": [
-            {"row": to_builtins(post_row(post, None)), "items": [to_builtins(intent_row(item)) for item in post.items]}
+            {
+                "row": to_builtins(replace(post_row(post, None), state=_state_taken_up(post).value)),
+                "items": [_handed(item, IntentState.UNKNOWN) for item in post.items],
+            }
             for post in event.posts
         ],
-        "never_sent": [to_builtins(intent_row(item)) for item in event.never_sent],
-        "lost_cancels": [to_builtins(intent_row(item)) for item in event.lost_cancels],
+        "never_sent": [_handed(item, IntentState.QUEUED) for item in event.never_sent],
+        "lost_cancels": [_handed(item, IntentState.QUEUED) for item in event.lost_cancels],
         "same_key": event.same_key,
     }
+
+
+def _handed(intent: Intent, state: IntentState) -> dict[str, Any]:
+    row: dict[str, Any] = to_builtins(replace(intent_row(intent), state=state.value, outcome=None))
+    return row
+
+
+def _state_taken_up(post: PostRow | PostRequest) -> PostState:
+    """Unanswered and not yet forgotten by the venue: its slot has to be quarantined again."""
+    return PostState.DISCONNECTED if post.answered or post.quarantine_over else PostState.SENT
 
 
 def intent_row(intent: Intent) -> IntentRow:
@@ -262,8 +277,7 @@ def _post(row: PostRow, items: tuple[Intent, ...]) -> PostRequest:
         items,
         previous_nonce=0,
         server_time_ms=row.prepared_unix_ms,
-        # Unanswered and not yet forgotten by the venue: its slot has to be quarantined again.
-        state=PostState.DISCONNECTED if row.answered or row.quarantine_over else PostState.SENT,
+        state=_state_taken_up(row),
         signed_nonce=row.nonce,
         expires_ms=row.expires_after,
         fence_of=row.fence_of,
