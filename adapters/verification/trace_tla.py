@@ -29,7 +29,7 @@ _TIMEOUT_S: Final = 600.0
 
 
 def check_trace(tlc: Tlc, steps: Sequence[Step]) -> str | None:
-    """Let TLC read a run; says which line is no step of the model and why, or None if all are.
+    """Let TLC read a run; says which step is none of the model's and why, or None if all are.
 
     Raises:
         NotReplayable: It does not begin with the first step of a run.
@@ -43,9 +43,9 @@ def check_trace(tlc: Tlc, steps: Sequence[Step]) -> str | None:
         verdict = tlc.run(module, module.with_suffix(".cfg"), brief=len(steps) < 2_000, timeout_s=_TIMEOUT_S)
     if verdict.violated is None:
         return None
-    last = verdict.trace.rpartition("line = ")[2]
+    read = int(verdict.trace.rpartition("line = ")[2].split()[0])
     reason = verdict.trace.rpartition("refused = ")[2].partition('"')[2].partition('"')[0]
-    return f"line {last.split()[0]}: {reason or verdict.violated}"
+    return f"step {read + 1}: {reason or verdict.violated}"
 
 
 def trace_data(steps: Sequence[Step]) -> str:
