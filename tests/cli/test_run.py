@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import signal
 import socket
 import sqlite3
@@ -374,6 +375,33 @@ def test_a_journal_in_a_folder_that_is_not_there(tmp_path: Path, monkeypatch: py
     code, text = refused_here(config, monkeypatch)
     assert code == ExitCode.JOURNAL
     assert "(No such file or directory); see that its folder exists" in text
+
+
+async def test_a_full_disk_halts_it_and_what_closes_risk_goes_on(tmp_path: Path) -> None:
+    """The limit on file sizes of the running process is lowered to what its journal has by now."""
+    path = tmp_path / "the.journal"
+    async with running(tmp_path, tick_ms=0, journal=str(path)) as (process, venue, _):
+        account = venue.core.accounts.by_address[ACCOUNT]
+        process.say({**ORDER, "ref": "first", "cloid": "0x" + "1" * 32})
+        assert (await process.outcome("first"))["outcome"] == "resting"
+        room = path.with_name(f"{path.name}-wal").stat().st_size
+        resource.prlimit(process.process.pid, resource.RLIMIT_FSIZE, (room, room))
+        process.say({**ORDER, "ref": "second"})
+        reason = (await process.outcome("second"))["reason"]
+        assert reason.startswith(f"halted: the journal failed: there is no room for the journal {path}")
+        assert "make room" in reason
+        process.say({"op": "reset", "ref": "reset", "reason": "hope"}, {**ORDER, "ref": "third"})
+        assert (await process.answer())["halted"].startswith("the journal failed: there is no room")
+        assert (await process.answer())["admission"] == "halted"
+        process.say({"op": "cancel", "ref": "cancel", "market": "BTC", "cloid": "0x" + "1" * 32})
+        assert (await process.outcome("cancel"))["outcome"] == "canceled"
+        assert account.open_orders == {}
+        process.finish()
+        assert await process.exit_code() == ExitCode.OK
+        assert process.events.count("journal_failed") == 1
+        assert process.plain == []
+        assert process.events[-1] == "stopped"
+        see_that_it_agrees(path)
 
 
 async def test_what_a_killed_executor_left_is_settled_by_the_next_one(tmp_path: Path) -> None:
