@@ -150,6 +150,7 @@ class Attempt:
         fence: The fence under way.
         searches: The look-ups of its items, by sequence number; None while its nonce is not known to be spent.
         overdue: Whether the alarm was raised.
+        refused: Cancels that were refused for another reason than a missing order.
     """
 
     post: Post
@@ -162,6 +163,7 @@ class Attempt:
     fence: int | None = None
     searches: dict[int, Search] | None = None
     overdue: bool = False
+    refused: set[int] = field(default_factory=set)
 
 
 @dataclass

@@ -15,6 +15,7 @@ from machines.nonce import Drift, NonceManager
 from tests.stateful.record import RECORD, Explorer, rule
 from tests.stateful.venue import DAY_MS, MARGIN_MS, TRUE_ORIGIN_MS, Venue
 
+CLOCK_ERRORS = (0, 2_000, -2_001, 5_000, -5_001, 5_001, DAY_MS, -3 * DAY_MS)
 HELD_UP_S = 0.001
 """How long one thread is held up inside the nonce manager, while another one asks for a nonce too."""
 MOST_MEETINGS = 3
@@ -101,8 +102,9 @@ class Nonces(Explorer):
         for nonce in sorted((first.result(), second.result())):
             self.check(nonce)
 
-    @rule(latency_ms=st.sampled_from((0, 200)))
-    def server_time_is_learnt(self, latency_ms: int) -> None:
+    @rule(error_ms=st.sampled_from(CLOCK_ERRORS), latency_ms=st.sampled_from((0, 200)))
+    def clock_is_stepped_and_synced(self, error_ms: int, latency_ms: int) -> None:
+        self.clock_is_stepped(error_ms)
         server_time = self.venue.now_ms - latency_ms
         self.offset_ms = server_time - self.clock.now_ms()
         self.last = max(self.last, server_time)
@@ -111,7 +113,7 @@ class Nonces(Explorer):
         RECORD.sometimes(f"drift {expected.value}")
         assert self.nonces.sync(server_time) is expected
 
-    @rule(error_ms=st.sampled_from((0, 2_000, -2_001, 5_000, -5_001, 5_001, DAY_MS, -3 * DAY_MS)))
+    @rule(error_ms=st.sampled_from(CLOCK_ERRORS))
     def clock_is_stepped(self, error_ms: int) -> None:
         self.clock.step_unix(self.venue.now_ms + error_ms - self.clock.now_ms())
 

@@ -30,8 +30,8 @@ class Step(Enum):
     FLATTEN = auto()
     CANCEL = auto()
     """Of the last order."""
-    CANCEL_FIRST = auto()
-    """Of the first order of the plot."""
+    CANCEL_UNKNOWN = auto()
+    """Of an order that nobody knows."""
     SEND = auto()
     SEND_REFUSED = auto()
     SEND_BROKEN = auto()
@@ -51,6 +51,7 @@ class Step(Enum):
     """The last answer that was kept back is delivered."""
     HEAR_FIRST = auto()
     TIME_OUT = auto()
+    BLINK = auto()
     SOON = auto()
     LONG = auto()
     LOOK = auto()
@@ -96,6 +97,8 @@ PLOTS: Final[tuple[tuple[Step, ...], ...]] = (
     (_S.ORDER, *_LOST, _S.SEND_REFUSED, _S.SEND_BROKEN, *_FENCE),
     (_S.ORDER, _S.SEND, _S.RECONNECT, _S.SEND, _S.RECONNECT, *_FENCE, _S.RUN),
     (_S.REDUCE, _S.SEND_BROKEN, *_FENCE, _S.SEND, *_ANSWERED),
+    (_S.ORDER, _S.SEND, _S.RUN, *(_S.ORDER, _S.SEND, *_ANSWERED) * 2, _S.TIME_OUT, *_FENCE, _S.LOOK),
+    (_S.ORDER, _S.SEND, *(_S.ORDER, _S.SEND, *_ANSWERED) * 2, _S.TIME_OUT, *_FENCE, *_FIND_NOTHING, _S.RUN),
     # --- what replies prove (rules 7, 8, 10)
     (_S.ORDER, _S.SEND, _S.RUN, _S.AGAIN, _S.HEAR, *_FIND_NOTHING),
     (_S.REDUCE, _S.SEND, _S.GATEWAY, _S.HEAR, _S.SOON, *_FENCE),
@@ -115,6 +118,8 @@ PLOTS: Final[tuple[tuple[Step, ...], ...]] = (
     (_S.REDUCE, *_LOST, _S.RUN, *_FENCE, _S.LOOK_LAGGING, _S.SOON, _S.LOOK_FAILS, _S.SOON, _S.LOOK, _S.SEND),
     (_S.ORDER, _S.SEND, _S.REFUSE, _S.TIME_OUT, *_FENCE, *_FIND_NOTHING, _S.LOOK),
     (_S.REDUCE, _S.REDUCE, _S.SEND, _S.REFUSE, _S.TIME_OUT, *_FENCE, *_FIND_NOTHING, _S.SEND, *_ANSWERED),
+    (_S.ORDER, *_LOST, _S.RUN, *_FENCE, _S.LOOK_LAGGING, _S.BLINK, _S.LOOK_LAGGING, _S.BLINK, _S.LOOK_LAGGING),
+    (_S.REDUCE, _S.SEND, _S.REFUSE, _S.TIME_OUT, *_FENCE, _S.LOOK_FAILS, _S.SOON, _S.LOOK_FAILS, _S.SOON, _S.LOOK),
     # --- the order stream (X7)
     (_S.ORDER, _S.SEND, _S.RUN, _S.STREAM, _S.HEAR, _S.TRADE, _S.STREAM),
     (_S.ORDER, _S.SEND, _S.RUN, _S.STREAM, _S.TIME_OUT, _S.SEND),
@@ -131,6 +136,7 @@ PLOTS: Final[tuple[tuple[Step, ...], ...]] = (
     (_S.REDUCE, *_LOST, _S.SEND, _S.CRASH, _S.READY, *_FENCE, _S.LOOK),
     (_S.ORDER, _S.SEND_CRASHED, _S.RUN, _S.READY, *_FENCE, *_FIND_NOTHING),
     (_S.ORDER, _S.REDUCE, _S.CANCEL, _S.CRASH, _S.READY, _S.SEND),
+    (_S.ORDER, _S.SEND, *_ANSWERED, _S.REDUCE, *_LOST, *_FENCE, _S.CRASH, _S.READY),
     (_S.ORDER, _S.SEND, _S.CRASH_NEW_KEY, _S.READY, _S.SEND, *_FIND_NOTHING, _S.RUN, _S.LONG, *_FIND_NOTHING),
     (_S.REDUCE, _S.SEND, _S.CRASH_NEW_KEY, _S.READY, _S.CLOCK, _S.SOON, *_FIND_NOTHING, _S.RUN, _S.LONG, _S.LOOK),
     (_S.ORDER, _S.SEND, _S.CRASH_NEW_KEY, _S.READY, _S.TIME_OUT, _S.TIME_OUT, *_FIND_NOTHING, _S.RUN, _S.LONG, _S.LOOK),
@@ -140,7 +146,8 @@ PLOTS: Final[tuple[tuple[Step, ...], ...]] = (
     (_S.ORDER, _S.SEND, _S.ORDER, _S.SEND, _S.ORDER, _S.SEND, _S.TIME_OUT, _S.ORDER, _S.REDUCE, *_FENCE, *_FENCE),
     (_S.REDUCE, _S.SEND, _S.REDUCE, _S.SEND, _S.RECONNECT, *_FENCE, *_FENCE, _S.SEND, *_ANSWERED, _S.SEND),
     (_S.REDUCE, _S.SEND, _S.MODIFY, _S.SEND, _S.GATE, _S.HEAR, _S.SOON, _S.TIME_OUT, *_FENCE, _S.SEND, _S.SEND),
-    (_S.REDUCE, *_LOST, _S.REDUCE, _S.REDUCE, _S.REDUCE, _S.REDUCE, *_FENCE, _S.SEND, _S.SEND),
+    (_S.REDUCE, *_LOST, *(_S.REDUCE,) * 5, *_FENCE, _S.SEND, _S.SEND),
+    (_S.CANCEL_UNKNOWN, *_LOST, *(_S.CANCEL_UNKNOWN,) * 5, _S.SEND, _S.SEND),
     (_S.ORDER, *_LOST, _S.ORDER_ELSEWHERE, _S.LONG, _S.LONG, _S.ORDER, _S.ORDER_ELSEWHERE, *_FENCE, _S.ORDER),
     (_S.FLATTEN, *_LOST, _S.FLATTEN, *_FENCE, _S.FLATTEN, _S.SEND, *_ANSWERED, _S.FLATTEN),
     # --- cancels (rule 19)
@@ -152,7 +159,7 @@ PLOTS: Final[tuple[tuple[Step, ...], ...]] = (
     (_S.ORDER, _S.SEND, _S.CANCEL, _S.SEND, *_ANSWERED, _S.DRAIN, _S.CLOSE, _S.CRASH, _S.READY, _S.RUN, *_FENCE),
     (_S.ORDER, _S.SEND, _S.CANCEL, *_LOST, _S.SEND, *_ANSWERED, _S.DRAIN, _S.CLOSE, _S.CRASH, _S.READY),
     (_S.ORDER, _S.SEND, *_ANSWERED, _S.CANCEL, *_RAN_AND_LOST, *_FENCE, *_FIND_NOTHING),
-    (_S.ORDER, _S.SEND, *_ANSWERED, _S.CANCEL, *_RAN_AND_LOST, *_FENCE, _S.LOOK_LAGGING, _S.SOON, _S.LOOK),
+    (_S.ORDER, _S.SEND, *_ANSWERED, _S.CANCEL, *_LOST, _S.RUN, *_FENCE, _S.LOOK_LAGGING, _S.SOON, _S.LOOK),
     (_S.ORDER, _S.SEND, *_ANSWERED, _S.CANCEL, *_RAN_AND_LOST, _S.HEAR, _S.SEND, *_ANSWERED, _S.STREAM),
     (_S.ORDER, _S.SEND, *_ANSWERED, _S.CANCEL, *_LOST, _S.TRADE, *_FENCE, *_FIND_NOTHING),
     (_S.ORDER, _S.CANCEL, _S.SEND, _S.REDUCE, _S.SEND_REFUSED, _S.CANCEL, _S.SEND),
@@ -189,10 +196,10 @@ class Stage:
         match step:
             case Step.ORDER | Step.ORDER_ELSEWHERE | Step.REDUCE | Step.MODIFY | Step.FLATTEN:
                 self._submit_order(step)
-            case Step.CANCEL | Step.CANCEL_FIRST:
-                if self.cloids:
-                    cloid = self.cloids[-1 if step is Step.CANCEL else 0]
-                    self.world.submit(Cancel(market="BTC", cloid=cloid))
+            case Step.CANCEL if self.cloids:
+                self.world.submit(Cancel(market="BTC", cloid=self.cloids[-1]))
+            case Step.CANCEL_UNKNOWN:
+                self.world.submit(Cancel(market="BTC", oid=999))
             case Step.SEND | Step.SEND_REFUSED | Step.SEND_BROKEN | Step.SEND_CRASHED:
                 self._send(_HAND_OVERS[step])
             case Step.RUN | Step.RUN_NEWEST | Step.REFUSE | Step.GATE | Step.GATEWAY | Step.AGAIN:
@@ -200,11 +207,8 @@ class Stage:
             case Step.HEAR | Step.HEAR_FIRST:
                 if self.kept:
                     self.world.deliver(self.kept[-1 if step is Step.HEAR else 0])
-            case Step.TIME_OUT | Step.SOON | Step.LONG:
-                settings = self.world.settings
-                self.world.pass_time(
-                    {Step.TIME_OUT: settings.post_timeout_ms, Step.SOON: LOOK_UP_EVERY_MS}.get(step, 20_000)
-                )
+            case Step.TIME_OUT | Step.BLINK | Step.SOON | Step.LONG:
+                self.world.pass_time(_PAUSES.get(step, self.world.settings.post_timeout_ms))
             case Step.LOOK | Step.LOOK_LAGGING | Step.LOOK_FAILS:
                 self.world.pass_time(0)
                 self.world.answer_look_ups(LAG_MS if step is Step.LOOK_LAGGING else 0, fails=step is Step.LOOK_FAILS)
@@ -297,6 +301,7 @@ class Stage:
                 world.close()
 
 
+_PAUSES: Final = {Step.BLINK: 100, Step.SOON: LOOK_UP_EVERY_MS, Step.LONG: 20_000}
 _HAND_OVERS: Final = {
     Step.SEND: HandOver.WRITTEN,
     Step.SEND_REFUSED: HandOver.REFUSED,

@@ -106,8 +106,13 @@ class Queues(Explorer):
         RECORD.sometimes("a batch comes back behind others", queue[0] not in batch.items)
         self.queues[batch.priority] = queue
 
-    @rule(target=batches, new_orders=st.booleans(), times=st.integers(1, 3))
-    def ticks(self, new_orders: bool, times: int) -> MultipleResults[Batch]:
+    @rule(target=batches, new_orders=st.booleans(), times=st.integers(1, 3), slots=st.integers(0, LIMIT))
+    def ticks(self, new_orders: bool, times: int, slots: int) -> MultipleResults[Batch]:
+        """Some ticks, while `slots` slots are taken."""
+        while self.inflight.count < slots:
+            self.inflight.acquire()
+        while self.inflight.count > slots:
+            self.inflight.release()
         taken = [self.take(new_orders) for _ in range(times)]
         return multiple(*(batch for batch in taken if batch is not None))
 
@@ -144,13 +149,6 @@ class Queues(Explorer):
         for intent in dropped:
             self.scheduler.ended(intent)
             self.queues[intent.priority].remove(intent)
-
-    @rule(up=st.booleans())
-    def slots_change(self, up: bool) -> None:
-        if up and self.inflight.count < LIMIT:
-            self.inflight.acquire()
-        elif not up and self.inflight.count > 0:
-            self.inflight.release()
 
     @invariant()
     def queues_are_right(self) -> None:

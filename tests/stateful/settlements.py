@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from hypothesis import strategies as st
@@ -20,6 +22,10 @@ _COMMON: Final = (
     *(Step.TIME_OUT, Step.SOON, Step.LOOK, Step.STREAM, Step.HEAR_FIRST, Step.SEND, Step.RUN_NEWEST, Step.HEAR),
 )
 STEPS: Final = st.lists(st.sampled_from((*_COMMON, *Step)), min_size=4, max_size=12)
+ROOMY: Final = CoreSettings(
+    inflight_limit=8, high_watermark=7, settlement_alarm_ms=30_000, queues=QueueLimits(cancel=5, reduce_only=5, batch=2)
+)
+TIGHT: Final = replace(ROOMY, inflight_limit=3, high_watermark=2)
 CHOICES: Final = st.lists(
     st.sampled_from((Choice.REST, Choice.REST, Choice.TRADE, Choice.WAIT, Choice.REJECT_SERIOUSLY)),
     min_size=2,
@@ -62,6 +68,13 @@ class Settlements(Explorer):
         self.world = World(settings, kept_nonces=kept_nonces)
         self.world.become_ready()
 
+    @classmethod
+    def fixed_runs(cls) -> Iterable[Callable[[], None]]:
+        """Every plot in a world of its own, once for each thing that the venue may do with an order."""
+        fates = (Choice.REST, Choice.TRADE, Choice.REJECT_SERIOUSLY)
+        roomy = [partial(unfold, plot, fate, ROOMY) for fate in fates for plot in PLOTS]
+        return [*roomy, *(partial(unfold, plot, Choice.REST, TIGHT, kept_nonces=3) for plot in PLOTS)]
+
     def teardown(self) -> None:
         if self.world is not None and self.world.sound:
             self.world.heal()
@@ -91,3 +104,12 @@ class Settlements(Explorer):
     @rule(steps=STEPS, choices=CHOICES)
     def anything_happens(self, steps: list[Step], choices: list[Choice]) -> None:
         Stage(self.run, choices).play(steps)
+
+
+def unfold(plot: tuple[Step, ...], fate: Choice, settings: CoreSettings, kept_nonces: int = 100) -> None:
+    """A plot, in a world where nothing else happens."""
+    world = World(settings, kept_nonces=kept_nonces)
+    world.become_ready()
+    Stage(world, (fate, fate)).play(plot)
+    world.check_everything()
+    world.heal()

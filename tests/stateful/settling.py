@@ -98,7 +98,7 @@ class Settling(Ledger):
         return told
 
     def _end_items(self, post: Post, results: tuple[ItemResult, ...]) -> None:
-        doubtful = []
+        doubtful, refused = [], set()
         for item, result in zip(post.items, results, strict=True):
             if item.place is not Place.POSTED:
                 self._compare(item, result)
@@ -106,21 +106,22 @@ class Settling(Ledger):
                 self._end(item, result)
             elif self._in_doubt(item, result):
                 doubtful.append(item)
+                refused |= set() if result.reason == MISSING else {item.seq}
         if doubtful:
-            attempt = Attempt(post, Priority.CANCEL, doubtful, self.now, may_be_answered=False)
+            attempt = Attempt(post, Priority.CANCEL, doubtful, self.now, may_be_answered=False, refused=refused)
             self.attempts[post.post_id] = attempt
             self._spend(attempt)
 
     def _in_doubt(self, cancel: Item, result: Rejected) -> bool:
         """Rule 19: what a refused cancel proves; True if only a record can tell."""
         target = self.target(cancel)
-        if result.reason == MISSING and cancel.overtook and target is not None:
-            if target.rests:
-                self._return(cancel)
-                return False
-            if target.place in UNDER_WAY:
-                cancel.place = Place.HELD
-                return False
+        overtook = result.reason == MISSING and cancel.overtook
+        if target is not None and target.rests and overtook:
+            self._return(cancel)
+            return False
+        if target is not None and target.place in UNDER_WAY and (overtook or cancel.lost):
+            cancel.place = Place.HELD
+            return False
         if not cancel.lost:
             self._end(cancel, result)
             return False
@@ -204,7 +205,9 @@ class Settling(Ledger):
         if ending is not None:
             self._settle(attempt, item, ending)
         elif len(search.misses) >= ABSENCES and self.now - search.misses[0] > LAG_MS:
-            self._settle(attempt, item, None)
+            rests_still = record is not None and seq in attempt.refused
+            may_return = rests_still if item.queue is Priority.CANCEL else not attempt.earlier
+            self._settle(attempt, item, None, may_return=may_return)
         return told
 
     def look_up_failed(self, post_id: int, seq: int) -> Told:
@@ -268,16 +271,16 @@ class Settling(Ledger):
 
     def _never_ran(self, attempt: Attempt) -> None:
         for item in list(attempt.items):
-            self._settle(attempt, item, None)
+            self._settle(attempt, item, None, may_return=not attempt.earlier)
 
-    def _settle(self, attempt: Attempt, item: Item, ending: Ending | None) -> None:
+    def _settle(self, attempt: Attempt, item: Item, ending: Ending | None, *, may_return: bool = False) -> None:
         """The fate of an item is known; None: it never ran and never can, so it may go out again (rule 17)."""
         attempt.items.remove(item)
         if not attempt.items:
             del self.attempts[attempt.post.post_id]
         if ending is not None:
             self._end(item, ending)
-        elif item.queue is not Priority.REDUCE_ONLY or item.cancel_wanted or attempt.earlier:
+        elif item.queue is Priority.NEW_ORDER or item.cancel_wanted or not may_return:
             self._end(item, NotExecuted)
         else:
             self._return(item)

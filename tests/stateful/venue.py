@@ -7,8 +7,8 @@ back, is for the caller to decide. Sources: protocol.md §2 (frames, replies), �
 (texts).
 
 Assumed, as settlement.md does: a nonce is used up before the answer leaves; the venue has forgotten an unanswered post
-when its quarantine is over (rule 16); a record shows after `LAG_MS` at the latest (rule 9). Assumed besides: an older
-frame of a cancel does not arrive after a newer one of it was refused.
+when its quarantine is over (rule 16); a record shows after `LAG_MS` at the latest (rule 9). Assumed besides: a cancel
+that was submitted before its order, or names an oid before the venue has given it, does not arrive after the order.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from machines.intent import (
 )
 from machines.reply import Accepted, GatewayError, PostReply, Refused, Unreadable
 from machines.settlement import OrderRecord
+from tests.stateful.checks import Violated
 
 TRUE_ORIGIN_MS: Final = 1_700_000_000_000
 """The true time at monotonic 0, in unix ms."""
@@ -56,14 +57,6 @@ KEY_TEXTS: Final = (NO_WALLET, NO_DEPOSIT)
 
 _MISSING_ORDER: Final = MISSING.removesuffix(". asset=5")
 _CANCELS: Final = (ActionKind.CANCEL, ActionKind.CANCEL_BY_CLOID)
-
-
-class Violated(AssertionError):
-    """A check failed; `by` names it."""
-
-    def __init__(self, by: str, detail: str) -> None:
-        super().__init__(f"{by}: {detail}")
-        self.by = by
 
 
 class Choice(Enum):
@@ -202,14 +195,14 @@ class Venue:
 
     def nonce_error(self, nonce: int, signer: str = "") -> str | None:
         """Why the venue would refuse `nonce` now; None if it would not (protocol.md §4)."""
-        seen = self._seen[signer]
-        if nonce in seen:
-            return f"Invalid nonce: duplicate nonce {nonce}"
-        floor = self.now_ms - 2 * DAY_MS + MARGIN_MS
-        if len(seen) >= self.kept_nonces:
-            floor = max(floor, seen[-self.kept_nonces])
-        if nonce <= floor:
+        kept = self._seen[signer][-self.kept_nonces :]
+        floor = self.now_ms - 2 * DAY_MS + MARGIN_MS + 1
+        if len(kept) == self.kept_nonces:
+            floor = max(floor, kept[0])
+        if nonce < floor:
             return f"Invalid nonce: nonce too low {nonce} < {floor}"
+        if nonce in kept:
+            return f"Invalid nonce: duplicate nonce {nonce}"
         ceiling = self.now_ms + DAY_MS - MARGIN_MS
         return f"Invalid nonce: nonce too high {nonce} > {ceiling}" if nonce >= ceiling else None
 
@@ -271,17 +264,11 @@ class Venue:
         reply = self._gate(frame)
         if reply is not None or frame.dead:
             return reply
-        if frame.kind in _CANCELS:
-            self._outlived(frame.items)
         return self._ran(frame, (Rejected(reason),) * len(frame.items), content)
 
     def _ran(self, frame: Frame, results: tuple[ItemResult, ...], content: PostReply) -> Reply:
         frame.results = results
         return Reply(frame, content, results)
-
-    def _outlived(self, cancels: Sequence[Intent]) -> None:
-        for frame in self.frames:
-            frame.dead |= frame.may_arrive and any(item.seq == cancel.seq for item in frame.items for cancel in cancels)
 
     def _on_its_way(self, reply: Reply, way: Way) -> Reply:
         frame, results = reply.frame, reply.frame.results or ()
@@ -307,12 +294,9 @@ class Venue:
     def _carry_out(self, item: Intent, choice: Choice) -> ItemResult:
         request = item.request
         if isinstance(request, Cancel):
-            serious = choice is Choice.REJECT_SERIOUSLY
-            key = request.cloid if request.oid is None else request.oid
-            result = Rejected(SERIOUS) if serious else self._cancel(item.seq, key)
-            if isinstance(result, Rejected):
-                self._outlived((item,))
-            return result
+            if choice is Choice.REJECT_SERIOUSLY:
+                return Rejected(SERIOUS)
+            return self._cancel(item.seq, request.cloid if request.oid is None else request.oid)
         if isinstance(request, Modify):
             self._cancel(item.seq, request.cloid if request.oid is None else request.oid)
         return self._place(item, choice)
@@ -334,7 +318,17 @@ class Venue:
             self._record(order, OrderRecord(oid, "filled", "1"))
             return Filled(oid, "1", "400")
         self._record(order, OrderRecord(oid, "open", "0"))
+        self._no_cancel_comes_from_before(order)
         return Resting(oid if choice is Choice.REST else None)
+
+    def _no_cancel_comes_from_before(self, order: Placed) -> None:
+        """Cancels on the wire that were submitted before their order, or named its oid before it had one."""
+        for frame in self.frames:
+            for item in frame.items if frame.may_arrive else ():
+                request = item.request
+                if isinstance(request, Cancel):
+                    by_cloid = request.cloid == order.cloid and item.seq < order.seq
+                    frame.dead |= by_cloid or request.oid == order.record.oid
 
     def _cancel(self, seq: int, key: str | int | None) -> ItemResult:
         order = self.find(key)

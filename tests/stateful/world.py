@@ -17,7 +17,7 @@ from typing import Final
 
 import pytest
 
-from adapters.journal import OpenPost, Recovered
+from adapters.journal import IntentRow, OpenPost, PostRow, Recovered
 from adapters.recorder import intent_row, post_row, restored
 from machines import events as ev
 from machines.clock import ManualClock
@@ -28,12 +28,11 @@ from machines.post import PostRequest, PostState
 from machines.session import SessionState
 from machines.settings import CoreSettings
 from machines.settlement import Attempt, OrderRecord
-from machines.snapshot import Snapshot
-from spec.invariants import violations
+from tests.stateful.checks import Violated, agree, check_invariants
 from tests.stateful.ledger import Ending, Key, Link, Place, Told
 from tests.stateful.model import MINUTE_MS, Model
 from tests.stateful.record import RECORD
-from tests.stateful.venue import DAY_MS, NO_WALLET, TRUE_ORIGIN_MS, Frame, Proof, Reply, Venue, Violated
+from tests.stateful.venue import DAY_MS, NO_WALLET, TRUE_ORIGIN_MS, Frame, Proof, Reply, Venue
 
 RUN_ID: Final = 0xABC
 HEAL_STEP_MS: Final = 15_000
@@ -84,6 +83,8 @@ class World:
         self.retired: set[str] = set()
         self.sound = True
         self._signers: dict[int, str] = {}
+        self._intent_rows: dict[int, IntentRow] = {}
+        self._post_rows: dict[int, PostRow] = {}
         self._begin_run((0, 0, 0))
 
     def _begin_run(self, last: tuple[int, int, int]) -> None:
@@ -110,10 +111,11 @@ class World:
         self.posts.update((post.post_id, post) for post in self.core.moved_posts)
         self.intents.update((intent.seq, intent) for intent in self.core.intents.moved)
         self.attempts.update((attempt.post.post_id, attempt) for attempt in self.core.settler.moved)
-        self._check_invariants(self.core.snapshot())
+        self._record()
+        check_invariants(self.core.snapshot())
         told = self._told(effects)
         for field in dataclasses.fields(Told):
-            _agree(f"told {field.name}", getattr(told, field.name), getattr(expected, field.name), event)
+            agree(f"told {field.name}", getattr(told, field.name), getattr(expected, field.name), event)
         self._compare_state(event)
         self.sound = True
         return effects
@@ -125,22 +127,27 @@ class World:
         with pytest.raises(error):
             self.core.handle(event)
         after = self.core.snapshot((), (), ()), self.core.nonces.last, self.core.session.epoch
-        _agree("a refused event", after, before, event)
+        agree("a refused event", after, before, event)
         self.sound = True
 
     def check_everything(self) -> None:
         """All invariants, over every post, intent and attempt of the present core."""
         self.sound = False
         everything = list(self.posts.values()), list(self.intents.values()), list(self.attempts.values())
-        self._check_invariants(self.core.snapshot(*everything))
+        check_invariants(self.core.snapshot(*everything))
         ended = {intent.seq for intent in self.intents.values() if intent.outcome is not None}
         heard = {seq for seq in self.told if seq in self.intents}
-        _agree("owners told", heard, ended, None)
+        agree("owners told", heard, ended)
         self.sound = True
 
-    def _check_invariants(self, snapshot: Snapshot) -> None:
-        for violation in violations(snapshot):
-            raise Violated(violation.invariant.id, violation.detail)
+    def _record(self) -> None:
+        """Write the rows of what the step moved, before any of its effects, as the recorder does (rules 1 and 2)."""
+        core = self.core
+        self._intent_rows.update((intent.seq, intent_row(intent)) for intent in core.intents.moved)
+        posts = (*core.moved_posts, *(attempt.post for attempt in core.settler.moved))
+        self._post_rows.update(
+            (post.post_id, post_row(post, core.settler.attempts.get(post.post_id))) for post in posts
+        )
 
     def _told(self, effects: Sequence[ev.Effect]) -> Told:
         told = Told()
@@ -229,10 +236,10 @@ class World:
             ("idle", core.idle, model.idle),
         )
         for name, seen, expected in pairs:
-            _agree(name, seen, expected, event)
+            agree(name, seen, expected, event)
         for priority in Priority:
             queue = core.scheduler.queued(priority), core.scheduler.outstanding[priority]
-            _agree("queues", queue, (len(model.queues[priority]), model.outstanding(priority)), event)
+            agree("queues", queue, (len(model.queues[priority]), model.outstanding(priority)), event)
         RECORD.sometimes("the limit is reached", core.inflight.full)
         RECORD.sometimes("the watermark is reached", core.inflight.degraded and not core.inflight.full)
         RECORD.sometimes("all slots are in quarantine", core.inflight.quarantined == core.inflight.limit)
@@ -393,9 +400,6 @@ class World:
 
     def _left_behind(self, *, new_key: bool) -> ev.Recovered:
         core = self.core
-        if core.posts.in_hand is not None:
-            self.posts[core.posts.in_hand.post_id] = core.posts.in_hand
-        rows = [post_row(post, core.settler.attempts.get(post.post_id)) for post in self.posts.values()]
         kept = Recovered(
             run=self.run,
             last_nonce=core.nonces.last,
@@ -404,8 +408,12 @@ class World:
             last_signer=self.signer,
             clean=False,
             torn_frames=0,
-            intents=tuple(intent_row(intent) for intent in self.intents.values() if intent.outcome is None),
-            posts=tuple(OpenPost(row, self.run, self._signers[row.post_id]) for row in rows if row.open),
+            intents=tuple(row for _, row in sorted(self._intent_rows.items()) if row.open),
+            posts=tuple(
+                OpenPost(row, self.run, self._signers[post_id])
+                for post_id, row in sorted(self._post_rows.items())
+                if row.open
+            ),
         )
         if new_key:
             self.signer = f"key {self.run}"
@@ -540,7 +548,7 @@ class World:
         done = core.idle, core.inflight.occupied, len(core.settler.attempts), dict(core.settler.blocked)
         if done != (True, 0, 0, {}):
             raise Violated("Convergence", f"idle, occupied, unsettled, blocked: {done}, though all is well")
-        _agree("every intent has its outcome", core.intents.ended, core.intents.accepted, None)
+        agree("every intent has its outcome", core.intents.ended, core.intents.accepted)
 
     def _send_all(self) -> None:
         """All that may go out now does, and is carried out."""
@@ -566,7 +574,7 @@ class World:
             reply = self.venue.run(frame)
             if reply is not None:
                 self.deliver(reply)
-        _agree("the book, long after", self._book(), before, None)
+        agree("the book, long after", self._book(), before)
 
     def _book(self) -> dict[str, OrderRecord]:
         return {cloid: order.record for cloid, order in self.venue.orders.items()}
@@ -579,8 +587,3 @@ def _reported(outcome: Outcome) -> Ending:
         return Rejected
     assert isinstance(outcome, Ending)
     return outcome
-
-
-def _agree(what: str, seen: object, expected: object, event: ev.Event | None) -> None:
-    if seen != expected:
-        raise Violated(f"model: {what}", f"{seen} is not {expected}, after {event}")
