@@ -16,7 +16,8 @@
 EXTENDS Integers, Sequences, FiniteSets, TLC, Tables, TraceData
 
 VARIABLES
-  line,    \* how many lines were read
+  copy,    \* which copy of the record is read, each by itself; Copies says which line of it was changed, if any
+  line,    \* how many lines of it were read
   now,     \* the machines after them, below
   refused  \* what is wrong with the line that is no step; "" while there is none
 
@@ -29,6 +30,7 @@ VARIABLES
 Nothing == [x \in {} |-> 0]
 
 Init ==
+  /\ copy \in DOMAIN Copies
   /\ line = 0
   /\ refused = ""
   /\ now = [intent |-> Nothing, post |-> Nothing, settlement |-> Nothing, ended |-> {},
@@ -225,10 +227,13 @@ Wrong(l) ==
   ELSE IF ~EffectsFit(s, l, moved.state) THEN "its effects are not those of its moves"
   ELSE ""
 
+Line(n) == IF Copies[copy].at = n THEN Copies[copy].line ELSE Trace[n]
+
 Read ==
+  /\ UNCHANGED copy
   /\ line < Len(Trace)
   /\ refused = ""
-  /\ LET l == Trace[line + 1]
+  /\ LET l == Line(line + 1)
          wrong == Wrong(l)
          after == Moved(TakenUp(now, l), l.moves, l.epoch).state
          transmit == Named(l.effects, "Transmit")
@@ -239,10 +244,10 @@ Read ==
                        ELSE [after EXCEPT !.hand = Head(transmit), !.taken = l.seq, !.lastPost = Head(transmit)]
 
 \* The end of the record, or its first line that is no step: a rest, so that TLC sees no deadlock.
-Rest == (line = Len(Trace) \/ refused # "") /\ UNCHANGED <<line, now, refused>>
+Rest == (line = Len(Trace) \/ refused # "") /\ UNCHANGED <<copy, line, now, refused>>
 
 Next == Read \/ Rest
-Spec == Init /\ [][Next]_<<line, now, refused>>
+Spec == Init /\ [][Next]_<<copy, line, now, refused>>
 
 \* The invariants of the counters, by the names that they have in spec/invariants.py.
 InflightNeverNegative == now.sent >= 0 /\ now.quarantined >= 0
@@ -250,4 +255,7 @@ InflightNeverAboveLimit == now.sent + now.quarantined <= Limit
 InflightMatchesSent == SlotsMatch(now)
 
 EveryLineIsAStep == refused = ""
+
+\* For copies that were tampered with: none of them is read to its end.
+EveryCopyIsRefused == ~(line = Len(Trace) /\ refused = "")
 =============================================================================

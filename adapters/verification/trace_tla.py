@@ -17,13 +17,13 @@ import spec
 from adapters.journal import Step
 from adapters.recorder import BEGAN
 from adapters.replay import NotReplayable
-from adapters.verification.tlc import Tlc
+from adapters.verification.tlc import Tlc, Verdict
 from machines import events as ev
 from machines.intent import Admission
 from machines.post import PostState
 
 _SPEC: Final = Path(spec.__file__).parent
-_MODULES: Final = ("Tables.tla", "TraceExecutor.tla", "TraceExecutor.cfg")
+_MODULES: Final = ("Tables.tla", "TraceExecutor.tla", "TraceExecutor.cfg", "TraceTampered.cfg")
 _EFFECTS: Final = tuple(kind.__name__ for kind in get_args(ev.Effect))
 _TIMEOUT_S: Final = 600.0
 
@@ -35,12 +35,7 @@ def check_trace(tlc: Tlc, steps: Sequence[Step]) -> str | None:
         NotReplayable: It does not begin with the first step of a run.
         TlcFailed: TLC came to no verdict.
     """
-    with TemporaryDirectory(prefix="hip3-trace-") as folder:
-        for name in _MODULES:
-            shutil.copy(_SPEC / name, folder)
-        module = Path(folder) / "TraceExecutor.tla"
-        (module.parent / "TraceData.tla").write_text(trace_data(steps), encoding="utf-8")
-        verdict = tlc.run(module, module.with_suffix(".cfg"), brief=len(steps) < 2_000, timeout_s=_TIMEOUT_S)
+    verdict = _read(tlc, "TraceExecutor.cfg", trace_data(steps, ()))
     if verdict.violated is None:
         return None
     read = int(verdict.trace.rpartition("line = ")[2].split()[0])
@@ -48,8 +43,33 @@ def check_trace(tlc: Tlc, steps: Sequence[Step]) -> str | None:
     return f"step {read + 1}: {reason or verdict.violated}"
 
 
-def trace_data(steps: Sequence[Step]) -> str:
-    """The text of `TraceData.tla` for a run.
+def accepted_change(tlc: Tlc, steps: Sequence[Step], changes: Sequence[tuple[int, Step]]) -> int | None:
+    """Let TLC read a copy of a run for each change of one step; the index of a change that it accepts, or None.
+
+    Args:
+        tlc: TLC.
+        steps: The run.
+        changes: The place of a step in the run, and what stands there in the copy.
+
+    Raises:
+        NotReplayable: It does not begin with the first step of a run.
+        TlcFailed: TLC came to no verdict.
+    """
+    verdict = _read(tlc, "TraceTampered.cfg", trace_data(steps, changes))
+    return None if verdict.violated is None else int(verdict.trace.rpartition("copy = ")[2].split()[0]) - 1
+
+
+def _read(tlc: Tlc, config: str, data: str) -> Verdict:
+    with TemporaryDirectory(prefix="hip3-trace-") as folder:
+        for name in _MODULES:
+            shutil.copy(_SPEC / name, folder)
+        module = Path(folder) / "TraceExecutor.tla"
+        (module.parent / "TraceData.tla").write_text(data, encoding="utf-8")
+        return tlc.run(module, module.parent / config, brief=True, timeout_s=_TIMEOUT_S)
+
+
+def trace_data(steps: Sequence[Step], changes: Sequence[tuple[int, Step]]) -> str:
+    """The text of `TraceData.tla` for a run, and for its changed copies if there are any.
 
     Raises:
         NotReplayable: It does not begin with the first step of a run.
@@ -58,6 +78,7 @@ def trace_data(steps: Sequence[Step]) -> str:
         raise NotReplayable("the record does not begin with the first step of a run")
     facts = steps[0].facts
     lines = ",\n".join(_line(step) for step in steps[1:])
+    copies = [f"[at |-> {place}, line |-> {_line(step)}]" for place, step in changes] or ["[at |-> 0]"]
     return (
         "----------------------------- MODULE TraceData -----------------------------\n"
         "EXTENDS Integers, TLC\n"
@@ -66,7 +87,8 @@ def trace_data(steps: Sequence[Step]) -> str:
         f"LastPost == {facts['last_post_id']}\n"
         f"LastIntent == {facts['last_seq']}\n"
         f"Effects == {{{', '.join(map(_text, _EFFECTS))}}}\n"
-        f"Trace == <<\n{lines}\n>>\n"
+        f"Trace == <<\n{lines}>>\n"
+        f"Copies == {_sequence(copies)}\n"
         "=============================================================================\n"
     )
 
