@@ -1,6 +1,7 @@
-"""Every review finding is covered: by an invariant or by a named test, and always by a test that bears its id.
+"""Every review finding is covered: by an invariant or by a named test, by a test that bears its id, and by a mistake.
 
-The ids are those of the design review that the executor answers; `pytest -k N2` runs the tests of finding N2.
+The ids are those of the design review that the executor answers; `pytest -k N2` runs the tests of finding N2, and hunts
+its mistakes: each is put back, and the suite has to find it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Final
 import pytest
 
 from spec.invariants import INVARIANTS
+from tests.stateful.mistakes import MISTAKES
 
 FINDINGS: Final = (
     *("N1", "N2", "N3", "N4", "N5"),
@@ -91,3 +93,8 @@ def test_no_test_bears_the_id_of_an_unknown_finding() -> None:
 
 def test_every_rule_of_settlement_has_a_test_with_its_number_and_no_test_another_one() -> None:
     assert _rules_in_test_names() == set(SETTLEMENT_RULES)
+
+
+def test_every_finding_and_every_rule_of_settlement_has_a_mistake_that_has_to_be_found() -> None:
+    assert {finding for mistake in MISTAKES for finding in mistake.findings} == set(FINDINGS)
+    assert {rule for mistake in MISTAKES for rule in mistake.rules} == set(SETTLEMENT_RULES)

@@ -21,7 +21,7 @@ from machines.reply import Accepted, GatewayError, PostReply, Refused, Unreadabl
 from machines.settings import CoreSettings
 from tests.stateful.ledger import Link
 from tests.stateful.record import Explorer, rule
-from tests.stateful.venue import LAG_MS, NO_DEPOSIT, SERIOUS, Choice, Frame, Proof, Reply, Way
+from tests.stateful.venue import LAG_MS, NO_DEPOSIT, SERIOUS, TOO_MANY_MESSAGES, Choice, Frame, Proof, Reply, Way
 from tests.stateful.world import HandOver, World
 
 
@@ -103,7 +103,6 @@ PASSING: Final = st.sets(
     st.sampled_from((Trouble.SOCKET, Trouble.CLOCK, Trouble.OPERATOR, Trouble.SCARCITY, Trouble.CRASH)), max_size=3
 )
 LASTING: Final = st.sampled_from((None, None, None, Trouble.COLD, None, Trouble.SHUTDOWN, None, Trouble.KEY))
-UNNAMED: Final = "Cannot send more than 2000 messages per minute."
 CLOCK_ERRORS: Final = st.sampled_from((0, 0, 1_999, -2_000, 2_001, -3_000, 5_000, -5_001, 60_000, -3 * 86_400_000))
 
 
@@ -344,7 +343,7 @@ class ComposedCore(Explorer):
 
     @rule(
         content=st.sampled_from((Accepted(()), Refused("no"), GatewayError("429"), Unreadable("cut off"))),
-        message=st.sampled_from((UNNAMED, "Cannot track more than 10 total users.")),
+        message=st.sampled_from((TOO_MANY_MESSAGES, "Cannot track more than 10 total users.")),
         pick=st.integers(0, 5),
     )
     @precondition(lambda self: self.noise < MOST_NOISE)
@@ -354,7 +353,7 @@ class ComposedCore(Explorer):
         world = self.run
         world.tell(ev.ReplyReceived(world.model.epoch, MANY, content), world.model.unknown_reply())
         world.tell(ev.ErrorReceived(world.model.epoch, "429", MANY), world.model.unknown_reply())
-        told = world.model.error_without_post(too_many_messages=message == UNNAMED)
+        told = world.model.error_without_post(too_many_messages=message == TOO_MANY_MESSAGES)
         world.tell(ev.ErrorReceived(world.model.epoch, message, None), told)
         events = world.out_of_place()
         world.refuses(events[pick % len(events)], IllegalEvent)

@@ -451,7 +451,7 @@ def scheduler_reads_a_count_of_its_own(patch: Patch) -> None:
     )
 
 
-@mistake("D1", by=ComposedCore)
+@mistake("D1", by=Settlements)
 def disconnect_is_reclaimed_twice(patch: Patch) -> None:
     """A disconnect gives back the slots, and then takes them off the count once more."""
     disconnect = PostRequestManager.disconnect
@@ -464,7 +464,7 @@ def disconnect_is_reclaimed_twice(patch: Patch) -> None:
     patch.setattr(PostRequestManager, "disconnect", thorough)
 
 
-@mistake("D2", by=ComposedCore)
+@mistake("D2", by=Settlements)
 def disconnect_does_not_tell_the_owners(patch: Patch) -> None:
     """Posts end with their connection, and nobody asks what became of their items."""
 

@@ -551,7 +551,7 @@ def one_error_for_the_batch_is_not_understood(patch: Patch) -> None:
     patch.setattr(verdict, "_on_results", literal)
 
 
-@mistake("X5", by=ComposedCore)
+@mistake("X5", by=Settlements)
 def error_without_an_id_ends_the_first_post(patch: Patch) -> None:
     """An error frame that names no post is taken to mean the oldest one."""
     on_error = ExecutorCore._on_error

@@ -104,7 +104,7 @@ class Nonces(Explorer):
 
     @rule(error_ms=st.sampled_from(CLOCK_ERRORS), latency_ms=st.sampled_from((0, 200)))
     def clock_is_stepped_and_synced(self, error_ms: int, latency_ms: int) -> None:
-        self.clock_is_stepped(error_ms)
+        self.set_clock(error_ms)
         server_time = self.venue.now_ms - latency_ms
         self.offset_ms = server_time - self.clock.now_ms()
         self.last = max(self.last, server_time)
@@ -115,6 +115,10 @@ class Nonces(Explorer):
 
     @rule(error_ms=st.sampled_from(CLOCK_ERRORS))
     def clock_is_stepped(self, error_ms: int) -> None:
+        self.set_clock(error_ms)
+
+    def set_clock(self, error_ms: int) -> None:
+        """The local clock is off the true time by `error_ms`."""
         self.clock.step_unix(self.venue.now_ms + error_ms - self.clock.now_ms())
 
     @rule(ms=st.sampled_from((1, 100, 60_000)))

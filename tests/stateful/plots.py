@@ -16,7 +16,7 @@ from machines import events as ev
 from machines.intent import Cancel, Modify, Order, Request
 from machines.settlement import OrderRecord
 from tests.stateful.ledger import LOOK_UP_EVERY_MS, Link
-from tests.stateful.venue import LAG_MS, NO_DEPOSIT, Choice, Frame, Proof, Reply
+from tests.stateful.venue import LAG_MS, NO_DEPOSIT, TOO_MANY_MESSAGES, Choice, Frame, Proof, Reply
 from tests.stateful.world import HandOver, World
 
 
@@ -50,6 +50,8 @@ class Step(Enum):
     HEAR = auto()
     """The last answer that was kept back is delivered."""
     HEAR_FIRST = auto()
+    ERROR = auto()
+    """An error frame arrives that names no post."""
     TIME_OUT = auto()
     BLINK = auto()
     SOON = auto()
@@ -103,6 +105,7 @@ PLOTS: Final[tuple[tuple[Step, ...], ...]] = (
     (_S.ORDER, _S.SEND, _S.RUN, _S.AGAIN, _S.HEAR, *_FIND_NOTHING),
     (_S.REDUCE, _S.SEND, _S.GATEWAY, _S.HEAR, _S.SOON, *_FENCE),
     (_S.REDUCE, _S.SEND, _S.GATE, _S.HEAR, _S.SOON, _S.SEND, *_ANSWERED),
+    (_S.ORDER, _S.SEND, _S.ERROR, *_ANSWERED, _S.ORDER, _S.SEND),
     (_S.ORDER, *_RAN_AND_LOST, _S.HEAR, _S.HEAR, _S.STREAM),
     (_S.ORDER, *_RAN_AND_LOST, _S.SEND, _S.HEAR),
     (_S.ORDER, *_RAN_AND_LOST, *_FENCE, _S.HEAR_FIRST, _S.LOOK),
@@ -207,6 +210,10 @@ class Stage:
             case Step.HEAR | Step.HEAR_FIRST:
                 if self.kept:
                     self.world.deliver(self.kept[-1 if step is Step.HEAR else 0])
+            case Step.ERROR:
+                model = self.world.model
+                told = model.error_without_post(too_many_messages=True)
+                self.world.tell(ev.ErrorReceived(model.epoch, TOO_MANY_MESSAGES, None), told)
             case Step.TIME_OUT | Step.BLINK | Step.SOON | Step.LONG:
                 self.world.pass_time(_PAUSES.get(step, self.world.settings.post_timeout_ms))
             case Step.LOOK | Step.LOOK_LAGGING | Step.LOOK_FAILS:

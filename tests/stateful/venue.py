@@ -52,6 +52,8 @@ SERIOUS: Final = "Insufficient margin to place order. asset=5"
 NO_WALLET: Final = "User or API Wallet 0x1 does not exist."
 NO_DEPOSIT: Final = "Must deposit before performing actions. User: 0x1"
 EXPIRED: Final = "Action already expired"
+TOO_MANY_MESSAGES: Final = "Cannot send more than 2000 messages per minute."
+"""An error that names no post (protocol.md §2)."""
 BENIGN_TEXTS: Final = (BENIGN, MISSING)
 KEY_TEXTS: Final = (NO_WALLET, NO_DEPOSIT)
 
