@@ -29,6 +29,7 @@ from machines.settlement import SETTLEMENT, Attempt
 
 BEGAN: Final = "Began"
 """The first step of every run; it is no event of the core."""
+_OF_POST: Final = ("nonce", "kind", "priority", "items", "expires_ms", "fence_of")
 _MACHINES: Final = (INTENT, POST, INFLIGHT, SETTLEMENT, SESSION, HARD_STOP)
 
 
@@ -86,7 +87,7 @@ class Recorder:
         seq = self._append(
             type(event).__name__,
             facts_of(event),
-            tuple(_plain(effect) for effect in effects),
+            tuple(map(_asked, effects)),
             Changes(
                 tuple(intent_row(intent) for intent in dict.fromkeys(core.intents.moved)),
                 tuple(self._post_rows()),
@@ -171,6 +172,17 @@ def _handed(intent: Intent, state: IntentState) -> dict[str, Any]:
 def _state_taken_up(post: PostRow | PostRequest) -> PostState:
     """Unanswered and not yet forgotten by the venue: its slot has to be quarantined again."""
     return PostState.DISCONNECTED if post.answered or post.quarantine_over else PostState.SENT
+
+
+def _asked(effect: ev.Effect) -> dict[str, Any]:
+    """What the step asked for. Of what goes out, and of what ends, enough that no other replay says the same."""
+    asked = {"type": type(effect).__name__, **_fields(effect)}
+    match effect:
+        case ev.Transmit(post):
+            asked |= {name: _plain(getattr(post, name)) for name in _OF_POST}
+        case ev.IntentEnded(intent):
+            asked |= {name: _plain(getattr(intent, name)) for name in ("outcome", "settled_by")}
+    return asked
 
 
 def intent_row(intent: Intent) -> IntentRow:

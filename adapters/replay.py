@@ -11,14 +11,14 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, get_args
 
-from msgspec import json, structs
+from msgspec import Struct, convert, json, structs
 
 from adapters.journal import Changes, Recovered, Step
 from adapters.recorder import BEGAN, Recorder, recovered_event
 from machines import events as ev
 from machines import intent, reply, settlement
-from machines.batch import QueueLimits
 from machines.clock import ManualClock
+from machines.errors import MachinesError
 from machines.executor import ExecutorCore
 from machines.settings import CoreSettings
 
@@ -31,11 +31,17 @@ _PARTS: Final[dict[str, type[Any]]] = {
         *get_args(intent.ItemResult),
         *get_args(reply.PostReply),
         settlement.OrderRecord,
-        QueueLimits,
     )
 }
 """What an event is made of; the record names each by its type."""
+_MALFORMED: Final = (KeyError, TypeError, ValueError, AttributeError, MachinesError)
+"""What comes of fields that are missing, too many, or not what they should be."""
 _COMPARED: Final = ("seq", "event", "facts", "moves", "effects", "cause")
+
+
+_ADVICE: Final = (
+    "the record was changed (`hip3 journal verify` tells, of a journal), or another version of this program wrote it"
+)
 
 
 class NotReplayable(Exception):
@@ -60,6 +66,16 @@ class Divergence:
 
     def __str__(self) -> str:
         return f"step {self.seq}: {self.field}: recorded {self.recorded!r}, replayed {self.replayed!r}"
+
+
+class _Began(Struct):
+    """What the first step of a run says (`Recorder.begin`)."""
+
+    settings: CoreSettings
+    run_id: str
+    last_nonce: int
+    last_post_id: int
+    last_seq: int
 
 
 class _Kept:
@@ -108,16 +124,17 @@ class Replay:
             )
         self._clock = ManualClock(began.unix_ms, began.monotonic_ms)
         try:
+            facts = convert(began.facts, _Began)
             self.core = ExecutorCore(
                 self._clock,
-                _of(CoreSettings, began.facts["settings"]),
-                run_id=int(began.facts["run_id"], 16),
-                last_nonce=began.facts["last_nonce"],
-                last_post_id=began.facts["last_post_id"],
-                last_seq=began.facts["last_seq"],
+                facts.settings,
+                run_id=int(facts.run_id, 16),
+                last_nonce=facts.last_nonce,
+                last_post_id=facts.last_post_id,
+                last_seq=facts.last_seq,
             )
-        except (KeyError, TypeError, ValueError) as error:
-            raise NotReplayable(f"step 0: no run begins so: {type(error).__name__}: {error}") from error
+        except _MALFORMED as error:
+            raise NotReplayable(f"step 0: no run begins so: {type(error).__name__}: {error}; {_ADVICE}") from error
         self._kept = _Kept()
         self._recorder = Recorder(self.core, self._kept, self._clock)
         self._kept.append(began, Changes())
@@ -158,7 +175,7 @@ def replay(steps: Iterable[Step]) -> Iterator[Divergence | None]:
     rest = iter(steps)
     began = next(rest, None)
     if began is None:
-        raise NotReplayable("the record holds no step")
+        raise NotReplayable("the record holds no step; replay a run that has some (`hip3 journal show` lists them)")
     run = Replay(began)
     for step in rest:
         divergence = run.take(step)
@@ -175,11 +192,12 @@ def event_of(step: Step) -> ev.Event:
     """
     kind = _EVENTS.get(step.event)
     if kind is None:
-        raise NotReplayable(f"step {step.seq}: there is no event {step.event!r}")
+        raise NotReplayable(f"step {step.seq}: there is no event {step.event!r}; {_ADVICE}")
     try:
         made: ev.Event = recovered_event(step.facts) if kind is ev.Recovered else _of(kind, step.facts)
-    except (KeyError, TypeError, ValueError) as error:
-        raise NotReplayable(f"step {step.seq}: {step.event} with fields it can't have: {error}") from error
+    except _MALFORMED as error:
+        what = f"{step.event} with fields that it can't have: {type(error).__name__}: {error}"
+        raise NotReplayable(f"step {step.seq}: {what}; {_ADVICE}") from error
     return made
 
 
