@@ -7,7 +7,7 @@
 (* written from the tables in machines/; the quoted words are the events   *)
 (* and states of those tables.                                             *)
 (***************************************************************************)
-EXTENDS Integers, Sequences, FiniteSets, Tables
+EXTENDS Integers, Sequences, FiniteSets, TLC, Tables
 
 -----------------------------------------------------------------------------
 \* 1. Constants: what a configuration chooses
@@ -35,7 +35,7 @@ Priorities == {"cancel", "reduce_only", "new_order"}
 AllFaults == {"timeout", "disconnect", "broken", "unsent", "duplicate", "repeat", "gateway", "gate", "loss", "lag",
               "crash", "rekey", "halt", "drain"}
 AllMistakes == {"TimeoutFreesSlot", "LateReplyReleasesTwice", "NoQuarantineTime", "FenceWithAnotherKey",
-                "OneAbsenceSuffices", "VerdictOfAnEarlierAttempt"}
+                "OneAbsenceSuffices", "VerdictOfAnEarlierAttempt", "GateRefusesACopy"}
 
 ASSUME Parameters ==
   /\ Cancels \cap Orders = {} /\ ReduceOnly \cap NewOrders = {}
@@ -116,13 +116,18 @@ IntentMove == MovesOf(IntentRows)
 SettlementMove == MovesOf(SettlementRows)
 SessionMove == MovesOf(SessionRows)
 HardStopMove == MovesOf(HardStopRows)
+InflightMove == [row \in InflightRows |-> row[3]]
 
 \* An event without a row stops the checker: the model would do what the code refuses to do.
-PostAfter(event, state) == PostMove[<<event, state>>]
-IntentAfter(event, state) == IntentMove[<<event, state>>]
-SettlementAfter(event, state) == SettlementMove[<<event, state>>]
-SessionAfter(event, state) == SessionMove[<<event, state>>]
-HardStopAfter(event, state) == HardStopMove[<<event, state>>]
+Move(machine, moves, move) == moves[move]
+\* A test puts this in its place, to see that every row is taken somewhere.
+MoveAndTell(machine, moves, move) == IF PrintT(<<machine>> \o move) THEN moves[move] ELSE moves[move]
+
+PostAfter(event, state) == Move("post", PostMove, <<event, state>>)
+IntentAfter(event, state) == Move("intent", IntentMove, <<event, state>>)
+SettlementAfter(event, state) == Move("settlement", SettlementMove, <<event, state>>)
+SessionAfter(event, state) == Move("session", SessionMove, <<event, state>>)
+HardStopAfter(event, state) == Move("hard_stop", HardStopMove, <<event, state>>)
 
 SessionCan(event) == <<event, session.state>> \in DOMAIN SessionMove
 
@@ -134,7 +139,7 @@ Band(occupied) ==
 \* The guards of the inflight table say that the band fits the count; so the row that fits is the one taken.
 SlotsAfter(event, slots, count, quarantined) ==
   [count |-> count, quarantined |-> quarantined,
-   state |-> CHOOSE band \in {Band(count + quarantined)} : <<event, slots.state, band>> \in InflightRows]
+   state |-> Move("inflight", InflightMove, <<event, slots.state, Band(count + quarantined)>>)]
 
 AcquireSlot(s) == SlotsAfter("acquire", s, s.count + 1, s.quarantined)
 ReleaseSlot(s) == SlotsAfter("release", s, s.count - 1, s.quarantined)
@@ -345,7 +350,7 @@ Late(before, p, says) ==
                  THEN [before EXCEPT !.post[p].quarantined = FALSE, !.slots = ClearSlot(@)] ELSE before
       x == IF twice THEN [cleared EXCEPT !.post[p].frees = @ + 1, !.slots = ReleaseSlot(@)] ELSE cleared
       Told(event) == End(Settle(x, p, "answer"), i, event, TRUE)
-  IN IF IsFence(x, p) THEN FenceAnswered(x, p, says)
+  IN IF IsFence(x, p) THEN IF post.quarantined THEN FenceAnswered(x, p, says) ELSE x
      ELSE IF i \in Cancels THEN x
      ELSE IF IsOpen(x, p) THEN
        IF says \in SpentNonce THEN IF Has(7) THEN Spent(x, p) ELSE Told("reject")
@@ -711,9 +716,9 @@ GatewayError(p) ==
   /\ venue' = [venue EXCEPT !.counted = @ \ {p}] /\ Sends(p, "error", network.frames)
   /\ UNCHANGED <<core, session, stop>>
 
-\* The gate proves that it refused the post: 429, or too many pending posts (rule 8).
+\* The gate proves that it refused the post: 429, or too many pending posts (rule 8). Assumption V6: not one copy of it.
 GateRefusal(p) ==
-  /\ p \in network.frames /\ Fault("gate")
+  /\ p \in network.frames /\ (p \in venue.counted \/ Mistaken("GateRefusesACopy")) /\ Fault("gate")
   /\ venue' = [venue EXCEPT !.counted = @ \ {p}] /\ Sends(p, "gate", network.frames \ {p})
   /\ UNCHANGED <<core, session, stop>>
 
@@ -776,7 +781,8 @@ TimePasses ==
   \/ \E p \in PostIds : Clear(p) \/ Expire(p)
   \/ \E i \in Orders : Publish(i)
 
-FairSpec == Spec /\ WF_vars(ExecutorGoesOn) /\ WF_vars(VenueAnswers) /\ WF_vars(TimePasses)
+\* One weak condition: while something of this is due, something that is due happens.
+FairSpec == Spec /\ WF_vars(ExecutorGoesOn \/ VenueAnswers \/ TimePasses)
 
 -----------------------------------------------------------------------------
 \* 13. Invariants with the names of spec/invariants.py
@@ -841,7 +847,8 @@ OutcomeIsTrue ==
          [] State(i) = "rejected" -> venue.book[i] \in {"rejected", "refused"}
          [] OTHER -> TRUE
   /\ \A c \in Cancels :
-       CASE State(c) = "canceled" -> venue.book[Target(c)] \in {"canceled", "none"}
+       CASE State(c) = "canceled" -> \/ venue.book[Target(c)] = "canceled"
+                                     \/ AttemptsOf(core, c) = {} /\ State(Target(c)) = "not_executed"
          [] State(c) \in {"rejected", "not_executed"} -> venue.ran[c] = 0
          [] OTHER -> TRUE
 
@@ -863,8 +870,11 @@ ReduceOnlyFindsASlot ==
 -----------------------------------------------------------------------------
 \* 15. Liveness
 
-EverySentPostEnds == \A p \in PostIds : core.post[p].state = "sent" ~> core.post[p].state # "sent"
-EveryUnknownSettles == \A i \in Intents : State(i) = "unknown" ~> State(i) # "unknown"
+\* In this form they are cheap to check, and say at least what their names do: what ends does not begin again.
+EverySentPostEnds == []<>(SentPosts(core) = {})
+EveryUnknownSettles == []<>(\A i \in Intents : State(i) # "unknown")
 InflightReturnsToZero == []<>(Occupied(core) = 0)
-ReduceOnlyEventuallySent == \A i \in ReduceOnly : State(i) = "queued" ~> State(i) # "queued"
+ReduceOnlyEventuallySent == []<>(\A i \in ReduceOnly : State(i) # "queued")
+\* The promise of design.md, seen from the end: what was accepted gets its outcome.
+EveryAcceptedIntentEnds == []<>(\A i \in Intents : State(i) \in IntentFinal \cup {"accepted"})
 =============================================================================

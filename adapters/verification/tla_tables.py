@@ -11,6 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
+import spec
 from machines.hard_stop import HARD_STOP
 from machines.inflight import INFLIGHT
 from machines.intent import INTENT
@@ -47,13 +48,18 @@ def write_tables(path: Path) -> None:
 
 
 def _machine(name: str, machine: StateMachine[Any, Any]) -> str:
+    members = machine.states.__members__.values()
     rows = [f'<<"{row.event.value}", "{row.source.value}", "{row.target.value}">>' for row in machine.table]
     return (
-        f"\n{name}States == {{{_words(machine.states)}}}\n"
-        f"{name}Final == {{{_words(state for state in machine.states if state in machine.final)}}}\n"
+        f"\n{name}States == {{{_words(members)}}}\n"
+        f"{name}Final == {{{_words(state for state in members if state in machine.final)}}}\n"
         f"{name}Rows == {{\n  " + ",\n  ".join(rows) + "}\n"
     )
 
 
 def _words(members: Iterable[Enum]) -> str:
     return ", ".join(f'"{member.value}"' for member in members)
+
+
+if __name__ == "__main__":
+    write_tables(Path(spec.__file__).parent / "Tables.tla")
