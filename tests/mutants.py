@@ -1,7 +1,8 @@
 """Every mistake that findings.md and settlement.md forbid, put back one at a time and hunted.
 
-`python -m tests.mutants` prints the table. The random suite hunts most of them (tests/stateful/mistakes.py), the simulator those of journal and restart
-(tests/simulation/mistakes.py). `hip3 verify --level mutants` runs this with `--json` and demands that none survives.
+`python -m tests.mutants` prints the table. The random suite hunts most of them (tests/stateful/mistakes.py), the
+simulator those of journal and restart (tests/simulation/mistakes.py). `hip3 verify --level mutants` runs this with
+`--json` and demands that none survives.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from time import perf_counter
 from typing import Final
@@ -79,7 +81,8 @@ def hunted(name: str) -> Mutant:
     """Hunt one of them."""
     mutant, hunt_it = mutants()[name]
     start = perf_counter()
-    killed_by = hunt_it()
+    with redirect_stdout(sys.stderr):  # what the suite prints of its seeds
+        killed_by = hunt_it()
     return Mutant(**{**asdict(mutant), "killed_by": killed_by, "seconds": perf_counter() - start})
 
 

@@ -30,7 +30,9 @@ def run_mutants(_: Options) -> Iterator[Check]:
         return
     command = [sys.executable, "-m", "tests.mutants", "--json"]
     count, seconds, findings, rules = 0, 0.0, set[str](), set[int]()
-    with subprocess.Popen(command, cwd=_SOURCE_TREE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 our own
+    with subprocess.Popen(  # noqa: S603 our own
+        command, cwd=_SOURCE_TREE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
         for line in process.stdout or ():
             mutant: dict[str, Any] = msgspec.json.decode(line)
             count, seconds = count + 1, seconds + mutant["seconds"]
