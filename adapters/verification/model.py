@@ -453,19 +453,22 @@ def quick_configurations() -> tuple[Configuration, ...]:
 
 
 def run_model(selection: Iterable[Configuration], progress: Progress = lambda _: None) -> list[Check]:
-    """Check the model under each configuration of `selection`; `progress` hears of each result as it comes.
-
-    Without Java every result is `not_run`, and says why. The first result says whether the model moves by the tables of
-    machines/ as they are now.
-    """
+    """All checks of `model_checks`; `progress` hears of each as it ends."""
     results = []
-    for result in _checks(tuple(selection)):
+    for result in model_checks(selection):
         progress(result)
         results.append(result)
     return results
 
 
-def _checks(selection: tuple[Configuration, ...]) -> Iterator[Check]:
+def model_checks(selection: Iterable[Configuration]) -> Iterator[Check]:
+    """Check the model under each configuration of `selection`; the results come in that order, as they end.
+
+    The first one says whether the model moves by the tables of machines/ as they are now. If all quick configurations
+    are there, the last one says whether each action was taken. Without Java, every configuration is `not_run`, and says
+    why.
+    """
+    selection = tuple(selection)
     yield check("tables", _judge_tables)
     start = perf_counter()
     try:

@@ -187,8 +187,8 @@ def _constant(configuration: Configuration, name: str) -> list[str]:
 # ------------------------------------------------------------------------------------------------------- running
 
 HERE = (
-    *("order-kept", "window", "queues", "drain"),
-    *("rule-02", "rule-05", "rule-07", "rule-19", "no-quarantine", "late-reply-releases-twice", "no-fence"),
+    *("order-kept", "one-slot", "drain-lost"),
+    *("rule-07", "rule-19", "no-quarantine", "late-reply-releases-twice", "no-fence"),
     *("no-quarantine-time", "no-fairness"),
 )
 """A handful for every day: some that pass, and violations of each kind."""
