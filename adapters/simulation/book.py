@@ -28,7 +28,7 @@ Item: TypeAlias = tuple[int, int]
 """An item of an action: the post that carried it, and the number of the intent that it is."""
 
 _STREAM_LAG_MS: Final = 150
-_POSITION: Final = 8
+POSITION: Final = 8
 """What the account holds of each market to begin with, in orders of the strategy's size."""
 _PRICE: Final = "100"
 
@@ -156,7 +156,7 @@ class Book:
         chance = self._troubles.rng.random()
         if chance < 0.05:
             return Rejected(_MARGIN)
-        if request.reduce_only and self._positions.get(request.market, _POSITION) <= 0:
+        if request.reduce_only and self._positions.get(request.market, POSITION) <= 0:
             return Rejected(_REDUCE_ONLY)
         if request.trigger is not None:
             return Resting(None)
@@ -190,7 +190,7 @@ class Book:
     def _trade(self, order: VenueOrder, size: str) -> None:
         market = order.request.market
         change = 1 if order.request.side == "buy" else -1
-        self._positions[market] = self._positions.get(market, _POSITION) + change
+        self._positions[market] = self._positions.get(market, POSITION) + change
         self.open.pop(order.cloid, None)
         self._now(order, "filled", size)
         self._tell(Fill(order.cloid, order.oid, size))

@@ -44,7 +44,7 @@ class Fault(Enum):
     CONTRADICTION = "venue: the order stream contradicts an outcome"
     CLOCK_FORWARD = "clock: a step forward, up to 1 h"
     CLOCK_BACK = "clock: a step back, up to 1 h"
-    CLOCK_AFTER_RESTART = "clock: a step forward within 10 s of a restart"
+    CLOCK_AFTER_RESTART = "clock: a step forward, 1 to 60 min, within 5 s of a restart"
     CLOCK_DRIFT = "clock: a second of drift, up to 20 ms"
     CRASH = "executor: crash at some point"
     CRASH_UNRECORDED = "executor: crash after a step, before its record"

@@ -19,7 +19,7 @@ from adapters.simulation.timeline import Timeline
 
 T = TypeVar("T")
 
-OUTLIVES_MS: Final = 20_000
+OUTLIVES_MS: Final = 30_000
 """How long after a disconnect a frame may still be executed."""
 PROMPT_MS: Final = 100
 """How long after a disconnect half of them are."""

@@ -349,8 +349,8 @@ class Simulation:
         self.judge.ask_after_restart()
         self._process = self._new_life(f"key-{self._key}")
         if self.troubles.strikes(Fault.CLOCK_AFTER_RESTART):
-            step = partial(self._step_clock, Fault.CLOCK_FORWARD, 1)
-            self.timeline.after(self.troubles.between(0, 10_000), step)
+            ahead = partial(self.timeline.clock.step_unix, self.troubles.between(MINUTE_MS, HOUR_MS))
+            self.timeline.after(self.troubles.between(0, 5_000), lambda: self.troubles.healed or ahead())
         if self.troubles.strikes(Fault.CRASH_IN_RECOVERY):
             if self.troubles.between(0, 1):
                 self._doom(0)

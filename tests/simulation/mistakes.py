@@ -120,7 +120,9 @@ def effects_come_before_the_record(patch: Patch) -> None:
 
 
 @mistake(
-    3, breaks=("OutcomeIsTrue", "NothingDeadRuns"), provoked_by=(Fault.CRASH, Fault.KEY_CHANGE, Fault.SLOW_EXECUTION)
+    3,
+    breaks=("OutcomeIsTrue", "NothingDeadRuns", "NumbersNeverRepeat"),
+    provoked_by=(Fault.CRASH, Fault.KEY_CHANGE, Fault.SLOW_FRAME, Fault.SLOW_EXECUTION),
 )
 def a_fence_of_another_key_proves_something(patch: Patch) -> None:
     """A fence is believed though it was signed with another key than the post that it fences."""
@@ -215,7 +217,7 @@ def every_error_reply_is_a_refusal(patch: Patch) -> None:
     patch.setattr(verdict, "PROOFS_OF_REFUSAL", (*verdict.PROOFS_OF_REFUSAL, "5"))
 
 
-@mistake(9, breaks=("OutcomeIsTrue", "NothingDeadRuns", "NoFaultOfOurOwn"))
+@mistake(9, breaks=("OutcomeIsTrue", "NothingDeadRuns", "CancelHolds", "NoFaultOfOurOwn"))
 def look_ups_count_before_the_nonce_is_spent(patch: Patch) -> None:
     """An order is looked up without a fence, and its absence is believed."""
     real = Settler.open
@@ -253,7 +255,9 @@ def a_late_report_is_told_as_another_outcome(patch: Patch) -> None:
 
 
 @mistake(
-    11, breaks=("OutcomeIsTrue", "NothingDeadRuns"), provoked_by=(Fault.CRASH, Fault.KEY_CHANGE, Fault.SLOW_EXECUTION)
+    11,
+    breaks=("OutcomeIsTrue", "NothingDeadRuns", "CancelHolds"),
+    provoked_by=(Fault.CRASH, Fault.KEY_CHANGE, Fault.SLOW_FRAME, Fault.SLOW_EXECUTION),
 )
 def an_expiry_needs_no_margin(patch: Patch) -> None:
     """A post of another key counts as expired as soon as anything is known of the time."""
@@ -264,11 +268,19 @@ def an_expiry_needs_no_margin(patch: Patch) -> None:
     11,
     findings=("N5", "X2"),
     breaks=("OutcomeIsTrue", "NothingDeadRuns"),
-    provoked_by=(Fault.CRASH, Fault.KEY_CHANGE, Fault.SLOW_EXECUTION, Fault.CLOCK_AFTER_RESTART),
+    provoked_by=(Fault.CRASH, Fault.KEY_CHANGE, Fault.SLOW_FRAME, Fault.CLOCK_FORWARD, Fault.CLOCK_AFTER_RESTART),
 )
 def an_expiry_passes_on_the_local_clock(patch: Patch) -> None:
-    """Whether a post has expired is told by a clock that can be stepped."""
-    patch.setattr(ExecutorCore, "_venue_time", ExecutorCore._server_time)
+    """Whether a post has expired is told by the local clock, which can be stepped."""
+    real = ExecutorCore._on_time_passed
+
+    def on_time_passed(self: ExecutorCore, event: ev.TimePassed) -> None:
+        venue_ahead_ms = self._venue_ahead_ms
+        self._venue_ahead_ms = self._clock.now_ms() - self._now
+        real(self, event)
+        self._venue_ahead_ms = venue_ahead_ms
+
+    patch.setattr(ExecutorCore, "_on_time_passed", on_time_passed)
 
 
 @mistake(13, breaks=("CloidBelongsToOneIntent",))
@@ -290,6 +302,7 @@ def settlement_ends_the_quarantine(patch: Patch) -> None:
         for post in list(self.posts._quarantine.values()):
             if post.items and post.post_id not in self.settler.attempts:
                 self.posts.answered_late(post)
+                self.moved_posts.append(post)
 
     patch.setattr(ExecutorCore, "_apply", apply)
 

@@ -12,7 +12,8 @@ from adapters.simulation.errors import PromiseBroken
 from adapters.simulation.faults import Sight, Troubles
 from adapters.simulation.journal import Disk
 from adapters.simulation.judge import Judge
-from adapters.simulation.messages import Frame
+from adapters.simulation.messages import Fill, Frame, Update
+from machines import events as ev
 from machines.hard_stop import MISSING_ORDER
 from machines.intent import (
     ActionKind,
@@ -137,6 +138,7 @@ def test_nothing_that_ran_under_another_post_is_told_dead() -> None:
     ("status", "traded", "outcome"),
     [
         ("open", "0", Filled(9, "1", "100")),
+        ("filled", "1", Filled(9, "2", "100")),
         ("filled", "1", Filled(8, "1", "100")),
         ("filled", "1", Resting(9)),
         ("open", "0", Resting(8)),
@@ -264,6 +266,26 @@ def test_an_intent_and_a_cloid_are_accepted_once() -> None:
     with pytest.raises(PromiseBroken, match="CloidBelongsToOneIntent: a was accepted again, for intent 3"):
         court.judge.admitted(court.order(seq=3))
     assert court.judge.untold() == [1, 2]
+
+
+LIE = Update("a", OrderRecord(-1, "open", "0"))
+
+
+@pytest.mark.parametrize("lie", [LIE, Fill("a", -1, "1")])
+def test_a_stream_that_tells_what_is_not_so_raises_an_alarm(lie: Update | Fill) -> None:
+    court = Court()
+    court.judge.lies(lie)
+    with pytest.raises(PromiseBroken, match="ContradictionIsNoticed: no alarm at"):
+        court.judge.seen(lie)
+    court.judge.contradicted(ev.Contradiction(court.order(), DEAD, Resting(-1), "the order stream"))
+    court.judge.seen(lie)
+
+
+def test_an_alarm_without_a_reason_is_a_failure() -> None:
+    court = Court()
+    court.judge.seen(LIE)
+    with pytest.raises(PromiseBroken, match="NoContradiction: intent 1"):
+        court.judge.contradicted(ev.Contradiction(court.order(), DEAD, Resting(9), "the order stream"))
 
 
 def test_after_a_restart_the_owner_asks_for_what_it_was_not_told() -> None:

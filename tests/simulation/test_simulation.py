@@ -6,14 +6,18 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from functools import cache
+from typing import get_args
 
 import pytest
 
+from adapters.journal import Changes, PostRow
 from adapters.simulation import Report, Result, simulate
 from adapters.simulation.errors import PromiseBroken
 from adapters.simulation.faults import Fault, Sight
 from adapters.simulation.process import Process
+from adapters.simulation.timeline import Timeline
 from adapters.simulation.world import Simulation
 from machines import events as ev
 
@@ -63,8 +67,23 @@ def test_thirty_runs_meet_every_fault_and_every_outcome() -> None:
     assert outcomes.keys() == {"Resting", "Filled", "Canceled", "Rejected", "NotExecuted"}
 
 
-def test_faults_stop_when_the_world_heals() -> None:
-    world = Simulation(5)
+def test_ten_runs_tell_the_core_everything_that_it_can_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: Counter[str] = Counter()
+    real = Process._record
+
+    def count_and_record(self: Process, event: ev.Event, effects: Sequence[ev.Effect]) -> None:
+        told[type(event).__name__] += 1
+        real(self, event, effects)
+
+    monkeypatch.setattr(Process, "_record", count_and_record)
+    for seed in SEEDS[:10]:
+        simulate(seed, HOURS)
+    assert [kind.__name__ for kind in get_args(ev.Event) if not told[kind.__name__]] == []
+
+
+@pytest.mark.parametrize("seed", [5, 6])
+def test_faults_stop_when_the_world_heals(seed: int) -> None:
+    world = Simulation(seed)
     world.suffer(120_000)
     world.converge()
     before = world.troubles.counts.copy()
@@ -73,12 +92,44 @@ def test_faults_stop_when_the_world_heals() -> None:
 
 
 def test_what_does_not_settle_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The liveness half of phase 2: here no look-up is ever answered."""
+    """The liveness half of phase 2: here nothing ever ticks."""
     monkeypatch.setattr(Process, "_arm", lambda self: None)
     world = Simulation(1)
     world.suffer(10_000)
     with pytest.raises(PromiseBroken, match="EverythingSettles: the session is"):
         world.converge()
+
+
+def test_what_the_journal_holds_open_at_the_end_is_a_failure() -> None:
+    world = Simulation(4)
+    world.suffer(60_000)
+    world.converge()
+    row = PostRow(
+        post_id=10**6,
+        nonce=1,
+        kind="noop",
+        priority=None,
+        items=(),
+        fence_of=None,
+        epoch=1,
+        prepared_unix_ms=1,
+        expires_after=None,
+        state="sent",
+    )
+    world.disk.write(b"", Changes(posts=(row,)))
+    with pytest.raises(PromiseBroken, match=r"the journal has open intents \[\] and open posts \[1000000\]"):
+        world.converge()
+
+
+def test_what_keeps_the_executor_busy_without_end_is_a_failure() -> None:
+    timeline = Timeline()
+
+    def again() -> None:
+        timeline.after(0, again)
+
+    again()
+    with pytest.raises(PromiseBroken, match="TimeGoesOn"):
+        timeline.run_until(timeline.now + 1)
 
 
 def test_a_failure_names_the_promise_the_step_and_the_last_steps(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,11 +6,12 @@ from random import Random
 
 import pytest
 
+from adapters.simulation.book import POSITION
 from adapters.simulation.errors import PromiseBroken
-from adapters.simulation.faults import Fault, Troubles
+from adapters.simulation.faults import Fault, Sight, Troubles
 from adapters.simulation.journal import Disk
 from adapters.simulation.judge import Judge
-from adapters.simulation.messages import ErrorText, Frame, Message, Reply, Update
+from adapters.simulation.messages import ErrorText, Fill, Frame, Message, Reply, Update
 from adapters.simulation.network import Connection, Network
 from adapters.simulation.timeline import Timeline
 from adapters.simulation.venue import Nonces, Venue, VenueRules
@@ -60,8 +61,8 @@ class Desk:
         self.posts += 1
         number = nonce or self.timeline.now + self.posts
         seqs = tuple(range(self.posts * 10, self.posts * 10 + len(requests)))
-        expires = facts.get("expires_ms")
-        self.connection.write(Frame(self.posts, "key", number, kind, requests, expires, 1, 1, seqs))
+        expires, at = facts.get("expires_ms"), facts.get("cancel_at_ms")
+        self.connection.write(Frame(self.posts, "key", number, kind, requests, expires, 1, 1, seqs, at))
 
     def post(self, *requests: Request, kind: ActionKind = ActionKind.ORDER, nonce: int = 0, **facts: int) -> PostReply:
         self.write(*requests, kind=kind, nonce=nonce, **facts)
@@ -137,8 +138,47 @@ def test_orders_rest_fill_and_are_refused_and_records_say_so() -> None:
 
 def test_a_reduce_only_order_needs_a_position() -> None:
     desk = Desk()
-    replies = [desk.post(order(f"r{number}", side="sell", reduce_only=True)) for number in range(10)]
-    assert all(isinstance(reply, Accepted) and isinstance(reply.results[0], Rejected) for reply in replies)
+    filled = 0
+    for number in range(60):
+        reply = desk.post(order(f"r{number}", side="sell", reduce_only=True, tif="Ioc"))
+        filled += isinstance(reply, Accepted) and isinstance(reply.results[0], Filled)
+    assert filled == POSITION, "then nothing is left to reduce"
+
+
+def test_what_trades_is_told_by_the_stream_of_trades() -> None:
+    desk = Desk()
+    for number in range(20):
+        desk.post(order(f"t{number}"))
+    desk.pass_ms(1_000)
+    fills = {(news.cloid, news.oid, news.size) for news in desk.messages if isinstance(news, Fill)}
+    updates = [news for news in desk.messages if isinstance(news, Update) and news.record.status == "filled"]
+    assert fills == {(news.cloid, news.record.oid, news.record.traded) for news in updates}
+    assert fills
+
+
+def test_the_dead_mans_switch_cancels_everything_when_it_was_not_put_off() -> None:
+    desk = Desk()
+    cloid = resting(desk)
+    begin = desk.timeline.now
+    switch = ActionKind.SCHEDULE_CANCEL
+    assert desk.post(kind=switch, cancel_at_ms=begin + 20_000) == Accepted(())
+    desk.pass_ms(10_000)
+    assert desk.post(kind=switch, cancel_at_ms=begin + 40_000) == Accepted(())
+    desk.pass_ms(20_000)
+    assert desk.venue.book.open_orders(0) == [cloid]
+    assert isinstance(desk.post(kind=switch, cancel_at_ms=desk.timeline.now + 4_000), Refused)
+    desk.pass_ms(15_000)
+    assert desk.venue.book.open_orders(0) == []
+    assert desk.troubles.counts[Sight.SWITCH_WENT_OFF] == 1
+
+
+def test_the_budget_is_plentiful_or_used_up() -> None:
+    desk = Desk()
+    used, allowed = desk.venue.budget()
+    assert used < allowed
+    desk.troubles.chances[Fault.BUDGET_USED_UP] = 1.0
+    used, allowed = desk.venue.budget()
+    assert used >= allowed
 
 
 def resting(desk: Desk) -> str:
@@ -217,7 +257,7 @@ def gate(fault: Fault, seed: int = 4) -> tuple[Desk, list[Message]]:
     desk.troubles.chances[fault] = 1.0
     desk.write(order("a", tif="Ioc"))
     desk.pass_ms(30_000)
-    return desk, [message for message in desk.messages if not isinstance(message, Update)]
+    return desk, [message for message in desk.messages if not isinstance(message, Update | Fill)]
 
 
 @pytest.mark.parametrize(
