@@ -109,14 +109,15 @@ def _row(machine: AnyMachine, event: Enum, source: Enum, target: Enum) -> AnyRow
     return next(row for row in machine.table if (row.event, row.source, row.target) == (event, source, target))
 
 
-def _with_table(machine: AnyMachine, table: tuple[AnyRow, ...]) -> AnyMachine:
+def with_table(machine: AnyMachine, table: tuple[AnyRow, ...]) -> AnyMachine:
+    """The machine with another table."""
     return StateMachine(
         machine.name, machine.states, machine.events, initial=machine.initial, final=machine.final, table=table
     )
 
 
 def _changed(machine: AnyMachine, row: AnyRow, **changes: Any) -> AnyMachine:
-    return _with_table(machine, tuple(replace(row, **changes) if other is row else other for other in machine.table))
+    return with_table(machine, tuple(replace(row, **changes) if other is row else other for other in machine.table))
 
 
 def wrong_tables() -> Iterator[WrongTable]:
@@ -131,10 +132,10 @@ def wrong_tables() -> Iterator[WrongTable]:
     yield WrongTable("a timeout leaks its slot", post=_changed(POST, time_out, effect=None))
     yield WrongTable("a timeout frees its slot, with no quarantine", post=_changed(POST, time_out, effect=ack.effect))
     yield WrongTable(
-        "a second reply gives back a second slot", post=_with_table(POST, (*POST.table, replace(ack, source=acked)))
+        "a second reply gives back a second slot", post=with_table(POST, (*POST.table, replace(ack, source=acked)))
     )
     over = replace(fill_up, source=full, guard=None)
-    yield WrongTable("a slot is taken over the limit", inflight=_with_table(INFLIGHT, (*INFLIGHT.table, over)))
+    yield WrongTable("a slot is taken over the limit", inflight=with_table(INFLIGHT, (*INFLIGHT.table, over)))
     yield WrongTable("full is called normal", inflight=_changed(INFLIGHT, fill_up, target=normal))
 
 

@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 MOST_WAYS: Final = 10_000
 """The machines have a few dozen; more means a loop that depends on an unknown."""
+MOST_DECISIONS: Final = 1_000
+"""On one way; for the same reason."""
 
 
 class Undecidable(Exception):
@@ -56,6 +58,8 @@ class Unknowns:
 
     def decide(self, term: Any) -> bool:
         """Which way to go at a branch on `term`."""
+        if len(self._taken) >= MOST_DECISIONS:
+            raise Undecidable(f"more than {MOST_DECISIONS} decisions on one way: does the code loop over an unknown?")
         if len(self._taken) < len(self._decided):
             way = self._decided[len(self._taken)]
         else:
