@@ -30,6 +30,7 @@ OTHER_CHANNELS: Final = "others"
 """What the channels beyond the first ones are counted as: a peer could make up any number of names."""
 _CHANNELS_KEPT: Final = 20
 _NAME_KEPT: Final = 100
+_TEXT_KEPT: Final = 200
 _LOGGED_EACH: Final = 10
 """Log lines for each kind of frame that makes no sense; the counters go on."""
 
@@ -67,10 +68,11 @@ class Reception:
                 self._on_fills(is_snapshot, fills)
             case ErrorFrame(message, post_id):
                 self.errors += 1
+                # Behind a brace the venue echoes what we sent, with its signature (protocol.md §2).
+                text = message.partition("{")[0][:_TEXT_KEPT]
                 if self.errors <= _LOGGED_EACH:
-                    # Behind a brace the venue echoes what we sent, with its signature (protocol.md §2).
-                    log.warning("error_frame", message=message.partition("{")[0][:200], post_id=post_id)
-                self._drive(ev.ErrorReceived(epoch, message, post_id))
+                    log.warning("error_frame", message=text, post_id=post_id)
+                self._drive(ev.ErrorReceived(epoch, text, post_id))
             case Malformed(detail):
                 self.malformed += 1
                 if self.malformed <= _LOGGED_EACH:

@@ -106,6 +106,16 @@ def test_nonsense_is_counted_and_logged_ten_times(caplog: pytest.LogCaptureFixtu
     assert ears.driven == [ev.ErrorReceived(1, "no", None)] * 25
 
 
+def test_what_an_error_frame_echoes_goes_nowhere(caplog: pytest.LogCaptureFixture) -> None:
+    """It holds our signature, and events are recorded (protocol.md §2)."""
+    ears = Ears()
+    said = "Error parsing JSON into valid websocket request: "
+    ears.hear("error", said + json.dumps({"method": "post", "id": 5, "signature": {"r": "0x5ec4e7"}}))
+    ears.hear("error", "x" * 1_000)
+    assert ears.driven == [ev.ErrorReceived(1, said, None), ev.ErrorReceived(1, "x" * 200, None)]
+    assert "5ec4e7" not in caplog.text
+
+
 def test_channels_that_a_peer_makes_up_take_no_room(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="hip3")
     ears = Ears()
