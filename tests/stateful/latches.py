@@ -65,15 +65,12 @@ class Latches(Explorer):
             self.epoch += 1
             assert not self.session.clock_synced, "the clock is synced anew on each connection"
 
-    @rule(events=st.lists(st.sampled_from((_E.CONNECT, _E.OPEN, _E.SYNCED, _E.LOSE)), min_size=1, max_size=3))
+    @rule(
+        events=st.lists(st.sampled_from((_E.CONNECT, _E.OPEN, _E.CONNECT, _E.LOSE, _E.SYNCED)), min_size=2, max_size=6)
+    )
     def connection_changes(self, events: list[SessionEvent]) -> None:
         for event in events:
             self.session_hears(event)
-
-    @rule()
-    def connection_opens(self) -> None:
-        self.session_hears(_E.CONNECT)
-        self.session_hears(_E.OPEN)
 
     @rule(
         before=st.sampled_from(((), (_E.CONNECT,), (_E.CONNECT, _E.OPEN))),

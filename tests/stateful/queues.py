@@ -6,7 +6,7 @@ from collections.abc import Callable
 from itertools import takewhile
 
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, MultipleResults, consumes, initialize, invariant, multiple, precondition
+from hypothesis.stateful import initialize, invariant, precondition
 
 from machines.batch import Batch, BatchScheduler, QueueLimits
 from machines.inflight import InflightTracker
@@ -30,8 +30,6 @@ def alike(first: Intent) -> Callable[[Intent], bool]:
 class Queues(Explorer):
     """What is admitted, what a tick gives, and where items come back to (findings B1 to B6, P7)."""
 
-    batches: Bundle[Batch] = Bundle("batches")
-
     @initialize(
         limits=st.builds(
             QueueLimits,
@@ -48,6 +46,7 @@ class Queues(Explorer):
         self.scheduler = BatchScheduler(self.inflight, limits)
         self.limits = limits
         self.seq = 0
+        self.out: list[Batch] = []
         self.queues: dict[Priority, list[Intent]] = {priority: [] for priority in Priority}
         self.under_way: dict[Priority, int] = dict.fromkeys(Priority, 0)
 
@@ -106,31 +105,28 @@ class Queues(Explorer):
         RECORD.sometimes("a batch comes back behind others", queue[0] not in batch.items)
         self.queues[batch.priority] = queue
 
-    @rule(target=batches, new_orders=st.booleans(), times=st.integers(1, 3), slots=st.integers(0, LIMIT))
-    def ticks(self, new_orders: bool, times: int, slots: int) -> MultipleResults[Batch]:
+    @rule(new_orders=st.booleans(), times=st.integers(1, 3), slots=st.integers(0, LIMIT))
+    def ticks(self, new_orders: bool, times: int, slots: int) -> None:
         """Some ticks, while `slots` slots are taken."""
         while self.inflight.count < slots:
             self.inflight.acquire()
         while self.inflight.count > slots:
             self.inflight.release()
         taken = [self.take(new_orders) for _ in range(times)]
-        return multiple(*(batch for batch in taken if batch is not None))
+        self.out += [batch for batch in taken if batch is not None]
 
-    @rule(batch=consumes(batches), ran=st.booleans())
-    def post_ends(self, batch: Batch, ran: bool) -> None:
-        if not ran:
-            self.put_back(batch)
-            return
-        for item in batch.items:
-            self.scheduler.ended(item)
-        self.under_way[batch.priority] -= len(batch.items)
-
-    @rule(turns=st.permutations(range(3)))
-    def batches_come_back_in_another_order(self, turns: list[int]) -> None:
-        taken = [self.take(new_orders=True) for _ in turns]
-        for batch in (taken[turn] for turn in turns):
-            if batch is not None:
+    @rule(ends=st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=1, max_size=3))
+    @precondition(lambda self: self.out)
+    def posts_end(self, ends: list[tuple[int, bool]]) -> None:
+        """Some of the posts under way end, in any order: they ran, or their items come back."""
+        for which, ran in ends[: len(self.out)]:
+            batch = self.out.pop(which % len(self.out))
+            if not ran:
                 self.put_back(batch)
+                continue
+            for item in batch.items:
+                self.scheduler.ended(item)
+            self.under_way[batch.priority] -= len(batch.items)
 
     @rule(priority=st.sampled_from(Priority), place=st.integers(0, 3))
     def owner_withdraws(self, priority: Priority, place: int) -> None:

@@ -23,8 +23,11 @@ from hypothesis.strategies import SearchStrategy
 from tests.machines.builders import all_machines
 
 SEED: Final = 0
-"""Of the runs that are to be the same every time. No draw of this suite is from a range that reaches 100: Hypothesis
-would mix in constants that it finds in the modules that happen to be loaded."""
+"""Of the runs that are to be the same every time.
+
+Hypothesis mixes constants that it finds in the loaded modules into its choice of the rules that a run may use, so that
+runs differ a little with what else is loaded; nothing may be found by luck, and what chance seldom finds is aimed at.
+"""
 Move: TypeAlias = tuple[Enum, Enum, Enum]
 """Event, source and target of a transition; the enums tell the machines apart."""
 
@@ -128,18 +131,19 @@ def rules_of(machine: type[Explorer]) -> set[tuple[str, str]]:
 
 
 def run(machine: type[Explorer], *, seed: int | None = None, **changes: Any) -> None:
-    """Run a state machine with the profile's settings, but for `changes`; raises what the first failing run raised.
+    """Run a state machine: its fixed runs, then random ones with the profile's settings, but for `changes`.
 
-    Without a `seed`, a derandomized profile runs under `SEED`, and a random one under the session's.
+    Without a `seed`, a derandomized profile runs under `SEED`, and a random one under the session's. Raises what the
+    first failing run raised.
     """
-    changes = {"stateful_step_count": settings().stateful_step_count // machine.pace, **changes}
-    test = get_state_machine_test(machine, settings=settings(suppress_health_check=list(HealthCheck), **changes))
-    if seed is None and settings().derandomize:
-        seed = SEED
-    print(f"{machine.__name__}: seed {'of the session' if seed is None else seed}")
+    steps = settings().stateful_step_count // machine.pace
+    chosen = {"stateful_step_count": steps, "suppress_health_check": list(HealthCheck), "deadline": None, **changes}
     for fixed_run in machine.fixed_runs():
         RECORD.runs += 1
         fixed_run()
+    test = get_state_machine_test(machine, settings=settings(**chosen))
+    if seed is None and settings().derandomize:
+        seed = SEED
     seeded: Callable[[], None] = test if seed is None else with_seed(seed)(test)
     seeded()
 
@@ -147,6 +151,7 @@ def run(machine: type[Explorer], *, seed: int | None = None, **changes: Any) -> 
 def explore(machine: type[Explorer]) -> None:
     """Run a state machine on the record, once a session."""
     if machine not in RECORD.explored:
+        print(f"{machine.__name__}: seed {SEED if settings().derandomize else 'of the session, see the header'}")
         with RECORD.watching():
             run(machine, max_examples=machine.effort * settings().max_examples)
         RECORD.explored.add(machine)

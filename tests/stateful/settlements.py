@@ -25,7 +25,7 @@ STEPS: Final = st.lists(st.sampled_from((*_COMMON, *Step)), min_size=4, max_size
 ROOMY: Final = CoreSettings(
     inflight_limit=8, high_watermark=7, settlement_alarm_ms=30_000, queues=QueueLimits(cancel=5, reduce_only=5, batch=2)
 )
-TIGHT: Final = replace(ROOMY, inflight_limit=3, high_watermark=2)
+TIGHT: Final = replace(ROOMY, inflight_limit=3, high_watermark=2, schedule_cancel_ms=60_000)
 CHOICES: Final = st.lists(
     st.sampled_from((Choice.REST, Choice.REST, Choice.TRADE, Choice.WAIT, Choice.REJECT_SERIOUSLY)),
     min_size=2,
@@ -109,7 +109,7 @@ class Settlements(Explorer):
 def unfold(plot: tuple[Step, ...], fate: Choice, settings: CoreSettings, kept_nonces: int = 100) -> None:
     """A plot, in a world where nothing else happens."""
     world = World(settings, kept_nonces=kept_nonces)
-    world.become_ready()
+    world.make_ready()
     Stage(world, (fate, fate)).play(plot)
     world.check_everything()
     world.heal()

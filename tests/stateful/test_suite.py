@@ -15,19 +15,9 @@ from machines.intent import Admission, Canceled, Filled, NotExecuted, Rejected, 
 from machines.nonce import Drift
 from machines.post import PostState
 from tests.machines.builders import all_machines
-from tests.stateful.composed import ComposedCore
-from tests.stateful.latches import Latches
-from tests.stateful.nonces import Nonces
-from tests.stateful.posts import Posts
-from tests.stateful.queues import Queues
 from tests.stateful.record import RECORD, Explorer, explore, rules_of
-from tests.stateful.settlements import Settlements
-from tests.stateful.slots import Slots
+from tests.stateful.suite import STATE_MACHINES
 from tests.stateful.venue import Proof
-
-STATE_MACHINES: Final[tuple[type[Explorer], ...]] = (
-    *(Slots, Nonces, Posts, Queues, Latches, ComposedCore, Settlements),
-)
 
 SHRINKING_S: Final = 900
 """A failing run is made small before it is reported, which takes Hypothesis up to 300 s."""
