@@ -28,3 +28,5 @@ class ExitCode(IntEnum):
     """A check failed: the demo's books and the venue's truth, or a committed diagram and its table."""
     JOURNAL = 9
     """The journal can't be used, or another executor has it."""
+    NOT_VERIFIED = 10
+    """The machines that would trade were not verified, or a check of them failed."""

@@ -14,6 +14,8 @@ import secrets
 import pytest
 from hypothesis import settings
 
+from adapters.verification.stamp import require_stamp
+
 PROFILE = os.environ.get("HIP3_PROFILE", "quick")
 
 settings.register_profile(
@@ -42,6 +44,15 @@ def pytest_configure(config: pytest.Config) -> None:
 def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test, and no process that it starts, reads or writes the user's own journals and verification stamps."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="session")
+def verified(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The machines are verified once, by the quick levels, for all `hip3 run` of these tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+        require_stamp()
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -20,6 +20,7 @@ from adapters.journal import JournalError
 from adapters.keys import KeyUnusable
 from adapters.logs import configure_logs, get_logger
 from adapters.outcomes import OUTCOME_NAMES
+from adapters.verification.stamp import NotVerified, StampUnreadable, require_stamp
 from machines.intent import Unknown
 
 log = get_logger("run")
@@ -27,6 +28,7 @@ log = get_logger("run")
 _CODES: dict[type[Exception], ExitCode] = {
     ConfigError: ExitCode.CONFIG,
     JournalError: ExitCode.JOURNAL,
+    NotVerified: ExitCode.NOT_VERIFIED,
     KeyNotAccepted: ExitCode.KEY_NOT_ACCEPTED,
     ExecutorFailed: ExitCode.FAULT,
     ControlUnusable: ExitCode.ADDRESS_IN_USE,
@@ -41,6 +43,9 @@ def command(
 
     It takes one JSON object a line on standard input (or on control_socket, if the configuration names one) and
     answers on standard output. Its log goes to standard error.
+
+    The machines that trade must have been verified (`hip3 verify`). If these exact ones were not, the quick levels run
+    first, which takes half a minute. Where a check fails, mainnet is refused; elsewhere it is an error in the log.
 
     Before it connects it takes up what an earlier run left open: posts without an ending are settled, intents that
     were never sent end. Everything is in the journal before it takes effect; `hip3 journal` reads it.
@@ -59,16 +64,34 @@ def command(
     - 6: a fault of its own
     - 7: nowhere to take commands from, such as a control socket in use
     - 9: unusable journal, or another executor has it
+    - 10: on mainnet: the machines are not verified
     """
     configure_logs(logging.DEBUG if verbose else logging.INFO)
     try:
         settings = load_config(config)
+        _verify(settings)
         code = asyncio.run(_run(settings, settings.key.load()))
     except KeyUnusable as error:
         _stop(error, ExitCode.KEY)
     except tuple(_CODES) as error:
         _stop(error, next(code for kind, code in _CODES.items() if isinstance(error, kind)))
     raise typer.Exit(code)
+
+
+def _verify(config: Config) -> None:
+    """See that the machines were verified (design.md, Checked before it drives).
+
+    Raises:
+        NotVerified: They are not, and it is mainnet.
+    """
+    try:
+        stamp = require_stamp(lambda line: log.info("verifying", what=line))
+    except (NotVerified, StampUnreadable, OSError) as error:
+        if config.network == "mainnet":
+            raise NotVerified(f"mainnet needs verified machines: {error}") from error
+        log.error("not_verified", error=str(error))  # noqa: TRY400 - the message says it all
+    else:
+        log.info("verified", stamp=str(stamp))
 
 
 def _stop(error: Exception, code: ExitCode) -> NoReturn:

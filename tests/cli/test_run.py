@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import resource
 import signal
 import socket
@@ -562,3 +563,31 @@ def test_every_setting_of_the_help_exists() -> None:
     """What the help text calls `control_socket` is the key of the configuration."""
     assert "control_socket" in str(run.command.__doc__)
     assert "control_socket" in Config.__struct_fields__
+
+
+# ----------------------------------------------------------------------------------------- checked before it drives
+
+
+async def test_it_says_by_which_verification_it_trades(tmp_path: Path) -> None:
+    async with running(tmp_path) as (process, _, _):
+        (line,) = [entry for entry in process.log if entry["event"] == "verified"]
+        assert re.search(r"verified 20.*: code, proof, tables \(sources [0-9a-f]{12}\)", line["stamp"])
+
+
+async def test_mainnet_is_refused_to_machines_that_can_not_be_shown_to_be_verified(tmp_path: Path) -> None:
+    """Before anything is opened: no address is asked."""
+    config = tmp_path / "executor.toml"
+    config.write_text(f'network = "mainnet"\naccount = "{ACCOUNT}"\nkey = {{ env = "{VARIABLE}" }}', encoding="utf-8")
+    environment = {VARIABLE: KEY, "XDG_CACHE_HOME": "/dev/null/cache"}
+    async with Hip3("run", "--config", str(config), environment=environment) as process:
+        assert await process.exit_code() == ExitCode.NOT_VERIFIED
+        assert "mainnet needs verified machines" in refused(process)
+
+
+async def test_elsewhere_it_is_an_error_in_the_log(tmp_path: Path) -> None:
+    async with venue_in_process(Signer(KEY)) as venue:
+        config = written(tmp_path / "executor.toml", venue.ws_url, venue.url)
+        environment = {VARIABLE: KEY, "XDG_CACHE_HOME": "/dev/null/cache"}
+        async with Hip3("run", "--config", str(config), environment=environment) as process:
+            await process.logged("ready")
+            assert [entry["level"] for entry in process.log if entry["event"] == "not_verified"] == ["error"]
