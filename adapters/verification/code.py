@@ -57,26 +57,35 @@ _ONE_SLOT: Final = _settings(limit=1)
 _SHUT_DOWN: Final = (Deed.DRAIN, Deed.CLOSE)
 
 PINNED: Final[tuple[tuple[Scenario, int], ...]] = (
-    (_scenario("an order, two connections", _NEW, faults={Fault.LOSS: 1}), 1911),
-    (_scenario("a reduce-only order, two connections", _REDUCE, faults={Fault.LOSS: 1}, fates=_RESTS), 1632),
-    (_scenario("an order and its cancel", _NEW, _CANCEL_NEW, fates=_RESTS), 3528),
-    (_scenario("a reduce-only order and its cancel, one slot", _REDUCE, _CANCEL_REDUCE, settings=_ONE_SLOT), 1565),
-    (_scenario("an order and a reduce-only order, one slot", _NEW, _REDUCE, settings=_ONE_SLOT, fates=_RESTS), 1630),
-    (_scenario("the gate refuses an order", _NEW, faults={Fault.GATE: 1, Fault.GATEWAY: 1}, fates=_RESTS), 2061),
-    (_scenario("the gate refuses a reduce-only order", _REDUCE, faults={Fault.GATE: 1}, fates=_RESTS), 954),
-    (_scenario("frames and replies come twice", _NEW, faults={Fault.TWICE: 1, Fault.REPEATED: 1}, fates=_RESTS), 2896),
-    (_scenario("the socket fails an order", _NEW, faults={Fault.REFUSED: 1, Fault.BROKEN: 1}, fates=_RESTS), 1417),
-    (_scenario("the socket fails a reduce-only order", _REDUCE, faults={Fault.REFUSED: 1}, fates=_RESTS), 585),
-    (_scenario("order stream and failing look-ups", _NEW, faults={Fault.LOOK_UP: 1}, streams=True), 682),
+    (_scenario("an order, two connections", _NEW, faults={Fault.LOSS: 1}), 2750),
+    (_scenario("a reduce-only order, two connections", _REDUCE, faults={Fault.LOSS: 1}, fates=_RESTS), 2322),
+    (_scenario("an order and its cancel", _NEW, _CANCEL_NEW, fates=_RESTS), 5493),
+    (_scenario("a reduce-only order and its cancel, one slot", _REDUCE, _CANCEL_REDUCE, settings=_ONE_SLOT), 1999),
+    (_scenario("an order and a reduce-only order, one slot", _NEW, _REDUCE, settings=_ONE_SLOT, fates=_RESTS), 2038),
+    (_scenario("the gate refuses an order", _NEW, faults={Fault.GATE: 1, Fault.GATEWAY: 1}, fates=_RESTS), 2896),
+    (_scenario("the gate refuses a reduce-only order", _REDUCE, faults={Fault.GATE: 1}, fates=_RESTS), 1308),
+    (
+        _scenario(
+            "frames and replies come twice",
+            _NEW,
+            settings=_ONE_SLOT,
+            faults={Fault.TWICE: 1, Fault.REPEATED: 1},
+            fates=_RESTS,
+        ),
+        1596,
+    ),
+    (_scenario("the socket fails an order", _NEW, faults={Fault.REFUSED: 1, Fault.BROKEN: 1}, fates=_RESTS), 2117),
+    (_scenario("the socket fails a reduce-only order", _REDUCE, faults={Fault.REFUSED: 1}, fates=_RESTS), 839),
+    (_scenario("order stream and failing look-ups", _NEW, faults={Fault.LOOK_UP: 1}, streams=True), 1195),
     (
         _scenario("the session, step by step", faults={Fault.LOSS: 1}, deeds=_SHUT_DOWN, step_by_step=True),
         1252,
     ),
     (
         _scenario("a hard stop", _NEW, settings=_ONE_SLOT, deeds=(Deed.HALT, Deed.HALT, Deed.RESET), fates=_RESTS),
-        340,
+        412,
     ),
-    (_scenario("a shutdown", _NEW, _CANCEL_NEW, settings=_ONE_SLOT, deeds=_SHUT_DOWN, fates=_RESTS), 3274),
+    (_scenario("a shutdown", _NEW, _CANCEL_NEW, settings=_ONE_SLOT, deeds=_SHUT_DOWN, fates=_RESTS), 4111),
     *(
         (
             _scenario(f"limit {limit}, watermark {mark}", *_cancels(min(limit, 2)), settings=_settings(limit, mark)),

@@ -160,6 +160,9 @@ class World:
         """Everything that can happen next."""
         if not self.questions and self._may_lose:
             yield ("time",)
+        wake_ms = self.core.next_wake_ms
+        if wake_ms is not None and wake_ms <= self.clock.monotonic_ms():
+            yield ("wake",)
         if self.submitted < len(self.scenario.requests):
             yield ("submit",)
         if self.core.session.connected and self.core.wants_tick:
@@ -241,6 +244,8 @@ class World:
         match choice:
             case ("time",):
                 self._pass_time()
+            case ("wake",):
+                self._tell(ev.TimePassed())
             case ("submit",):
                 self.submitted += 1
                 self._tell(ev.Submit(self.scenario.requests[self.submitted - 1]))
