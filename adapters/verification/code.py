@@ -34,8 +34,8 @@ def _cancels(count: int) -> tuple[Cancel, ...]:
     return tuple(Cancel(market="BTC", oid=oid) for oid in range(1, count + 1))
 
 
-def _settings(limit: int = 2, high_watermark: int | None = None, **others: Any) -> CoreSettings:
-    """Patience and quarantine are one step of time; what an order waits for is not its expiry; the alarm is at once."""
+def _settings(limit: int = 2, high_watermark: int | None = None) -> CoreSettings:
+    """Patience and quarantine are one step of time each, the alarm comes with the first one, and nothing expires."""
     return CoreSettings(
         inflight_limit=limit,
         high_watermark=high_watermark or limit,
@@ -44,7 +44,6 @@ def _settings(limit: int = 2, high_watermark: int | None = None, **others: Any) 
         expires_after_ms=None,
         settlement_alarm_ms=1,
         queues=QueueLimits(batch=1),
-        **others,
     )
 
 

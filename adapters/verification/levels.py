@@ -14,7 +14,7 @@ from typing import Final
 
 from adapters.verification.code import run_code
 from adapters.verification.level import Check, CheckFailed, Level, LevelResult, Options, check
-from adapters.verification.model import quick_configurations, run_model
+from adapters.verification.model import model_checks, quick_configurations
 from adapters.verification.proof import run_proof
 from adapters.verification.tables import run_tables
 
@@ -29,7 +29,7 @@ RANDOM: Final = "HIP3_VERIFY_RANDOM"
 
 
 def _run_model(_: Options) -> Iterator[Check]:
-    return iter(run_model(quick_configurations()))
+    return model_checks(quick_configurations())
 
 
 def _run_random(options: Options) -> Iterator[Check]:

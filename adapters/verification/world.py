@@ -13,7 +13,7 @@ what fences are for. Of a forgotten frame, the answer is lost too, unless the ex
 
 **Time** passes in steps of the scenario's grain, between the events, which take none. So two events are as far apart
 as a whole number of steps; adapters/verification/abstraction.py says what of time a state keeps. A look-up takes less
-than a step.
+than a step; a wake that the core asks for at once may come at once.
 """
 
 from __future__ import annotations

@@ -18,7 +18,6 @@ from adapters.verification.search import Search, SearchFailed
 from adapters.verification.world import Choice, Scenario, World
 from machines import post as post_module
 from machines.executor import ExecutorCore
-from machines.intent import Intent, Priority
 from machines.post import POST, PostEvent
 from machines.settlement import LookUp
 from machines.settler import Settler
@@ -200,7 +199,4 @@ def test_observers_are_gone_after_a_search() -> None:
 def test_view_counts_what_it_projects() -> None:
     found = Search(LIFECYCLE, view).run()
     assert len(found.views) == STATES < found.states
-    submitted = {seen[0] for seen in found.views}
-    assert submitted == {0, 1, 2, 3, 4}
-    assert all(isinstance(intent.priority, Priority) for intent in _after(LIFECYCLE, ("submit",)).intents.values())
-    assert Intent in RULES
+    assert {seen[0] for seen in found.views} == {0, 1, 2, 3, 4}
