@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from typing import Any, Final
 
 from adapters.diagram import all_machines
@@ -119,13 +121,25 @@ SOMETIMES: Final = frozenset(
 
 
 def run_code(_: Options) -> Iterator[Check]:
-    """One check for each scenario, then those over all of them."""
+    """One check for each scenario, on all processors, then those over all of them."""
     together = Found()
-    for scenario, states in PINNED:
-        yield check(scenario.name, partial(_explore, scenario, states, together))
-    yield check(lifecycle.LIFECYCLE.name, partial(_explore_lifecycle, together))
+    # Forked, so that the machines searched are the ones that are loaded here.
+    with ProcessPoolExecutor(mp_context=get_context("fork")) as pool:
+        for done, found in pool.map(_searched_alone, range(len(PINNED) + 1)):
+            together.seen.update(found.seen)
+            together.moves |= found.moves
+            yield done
     yield check("every row of every table is taken", lambda: _every_row(together.moves))
     yield check("everything notable happens", lambda: _everything_notable(together.seen))
+
+
+def _searched_alone(place: int) -> tuple[Check, Found]:
+    """The check of one scenario, the last of them the common sub-model, and what was seen in it."""
+    found = Found()
+    if place == len(PINNED):
+        return check(lifecycle.LIFECYCLE.name, partial(_explore_lifecycle, found)), found
+    scenario, states = PINNED[place]
+    return check(scenario.name, partial(_explore, scenario, states, found)), found
 
 
 def _explore(scenario: Scenario, states: int, together: Found) -> str:

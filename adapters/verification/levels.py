@@ -15,8 +15,10 @@ from typing import Final
 from adapters.verification.code import run_code
 from adapters.verification.level import Check, CheckFailed, Level, LevelResult, Options, check
 from adapters.verification.model import model_checks, quick_configurations
+from adapters.verification.mutants import run_mutants
 from adapters.verification.proof import run_proof
 from adapters.verification.tables import run_tables
+from adapters.verification.trace import run_trace
 
 _SOURCE_TREE: Final = Path(__file__).parents[2]
 _SUITE: Final = _SOURCE_TREE / "tests" / "stateful"
@@ -66,7 +68,7 @@ def _run_suite(options: Options) -> str:
     return ran.stdout.strip().splitlines()[-1]
 
 
-LEVELS: Final = (
+LEVELS: Final[tuple[Level, ...]] = (
     Level(
         "tables",
         "The transition tables are well formed and unambiguous, every state is reachable, and none is a dead end.",
@@ -101,6 +103,20 @@ LEVELS: Final = (
         "Runs that were not drawn.",
         quick=False,
         run=_run_random,
+    ),
+    Level(
+        "mutants",
+        "Every mistake that findings.md and settlement.md forbid, put back, is noticed.",
+        "Mistakes that nobody has thought of.",
+        quick=False,
+        run=run_mutants,
+    ),
+    Level(
+        "trace",
+        "What ran was what machines and model do, step for step: a live demo, simulated runs; changed copies are found.",
+        "That the machines are right, and runs that nobody recorded.",
+        quick=False,
+        run=run_trace,
     ),
 )
 """All levels, in the order in which they run."""

@@ -22,7 +22,7 @@ from adapters.journal import Step
 from adapters.replay import NotReplayable, replay
 from adapters.simulation.world import Simulation
 from adapters.trace import trace_of
-from adapters.verification.level import Check, CheckFailed, Level, Options, check
+from adapters.verification.level import Check, CheckFailed, Options, check
 from adapters.verification.tlc import Tlc, TlcUnavailable, find_tlc
 from adapters.verification.trace_tla import accepted_change, check_trace
 
@@ -34,7 +34,7 @@ _SIMULATED: Final = 3
 _SIMULATED_MS: Final = 120_000
 
 
-def _run(_: Options) -> Iterator[Check]:
+def run_trace(_: Options) -> Iterator[Check]:
     try:
         tlc: Tlc | None = find_tlc()
         reason = ""
@@ -54,15 +54,6 @@ def _run(_: Options) -> Iterator[Check]:
             yield Check(name, "not_run", 0.0, reason)
         else:
             yield check(name, lambda body=body, tlc=tlc: body(tlc))  # type: ignore[misc]
-
-
-TRACE: Final = Level(
-    name="trace",
-    shows="what ran was what the machines and the model do: recorded runs, step for step",
-    does_not_show="that the machines are right; nor runs that nobody recorded",
-    quick=False,
-    run=_run,
-)
 
 
 def _demo(kept: list[Step]) -> str:
