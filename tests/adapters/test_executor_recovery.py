@@ -14,6 +14,7 @@ from adapters.driver import ExecutorFailed
 from adapters.executor import SETTLEMENT_STEPS, Executor
 from adapters.hyperliquid.signing import Signer
 from adapters.ticket import Ticket
+from adapters.venue.truth import ActionRecord
 from machines.intent import (
     Admission,
     Cancel,
@@ -290,6 +291,7 @@ async def test_crashes_again_and_again_in_the_middle_of_the_settlement() -> None
             assert world.executor.core.inflight.quarantined == unanswered, "rule 15"
             await until(lambda: len(fences_under_way(world)) == 2)
             fences += fences_under_way(world)
+            await until(lambda taken=len(fences): fences_processed(world) == taken)  # type: ignore[misc]
             await crash(world)
         assert len(set(fences)) == len(fences) == 6, "each has an id of its own (rule 14)"
         await world.restart()
@@ -297,6 +299,13 @@ async def test_crashes_again_and_again_in_the_middle_of_the_settlement() -> None
         # The first fence of it won without a word; so the nonce is spent, and the record alone can tell (rule 5).
         assert await left(world, vanished.cloid) == NotExecuted("its nonce is spent and it left no record")
         assert str(vanished.cloid) not in world.fates
+
+
+def fences_processed(world: Live) -> int:
+    """How many fences the venue took, or refused because their nonce was spent."""
+    nonces = {attempt.post.nonce for attempt in world.executor.core.settler.attempts.values()}
+    records = [record for record in world.venue.core.truth.since(0) if isinstance(record, ActionRecord)]
+    return sum(record.action == "noop" and record.nonce in nonces for record in records)
 
 
 def fences_under_way(world: Live) -> list[int]:
