@@ -16,6 +16,7 @@ from adapters.logs import get_logger
 from machines import events as ev
 from machines.clock import Clock
 from machines.executor import ExecutorCore
+from machines.settlement import VENUE_LAG_MS
 
 REPEAT_S: Final = 60.0
 """How often time and budget are asked for again while connected."""
@@ -51,16 +52,17 @@ class Synchroniser:
 
     async def run(self) -> None:
         """Synchronise now and every minute, until cancelled."""
-        # Orders that rest now and are not open when asked were closed unseen; later ones are the stream's.
-        resting = self._core.intents.resting_cloids()
         while True:
+            # Orders that rest now, and that the venue does not list as open once its record has caught up, were closed
+            # unseen: while nobody listened, or because an update was lost.
+            resting = self._core.intents.resting_cloids()
             try:
                 await self._time()
                 markets = await self._load_markets()
                 await self._budget()
                 if resting:
+                    await asyncio.sleep(VENUE_LAG_MS / 1_000)
                     await self._reconcile(resting, markets)
-                    resting = []
             except VenueError as error:
                 log.warning("venue_question_unanswered", error=str(error), retry_s=RETRY_S)
                 await asyncio.sleep(RETRY_S)
@@ -85,7 +87,7 @@ class Synchroniser:
         self._drive(ev.BudgetReported(used, cap))
 
     async def _reconcile(self, resting: list[str], markets: Markets) -> None:
-        """Close what the order stream closed while nobody listened (protocol.md §8: no snapshot on subscribing)."""
+        """Close what the order stream did not tell of (protocol.md §8: no snapshot, and updates may be missing)."""
         answers = await asyncio.gather(*(self.info.open_orders(self._account, dex) for dex in markets.dexes))
         still_open = {order.cloid for orders in answers for order in orders}
         for cloid in resting:

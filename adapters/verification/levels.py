@@ -113,7 +113,7 @@ LEVELS: Final[tuple[Level, ...]] = (
     ),
     Level(
         "trace",
-        "What ran was what machines and model do, step for step: a live demo, simulated runs; changed copies are found.",
+        "What ran was what machines and model do: a live demo, simulated runs. Changed copies are found out.",
         "That the machines are right, and runs that nobody recorded.",
         quick=False,
         run=run_trace,

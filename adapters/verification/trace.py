@@ -35,6 +35,7 @@ _SIMULATED_MS: Final = 120_000
 
 
 def run_trace(_: Options) -> Iterator[Check]:
+    """Record, replay, let TLC read, and tamper."""
     try:
         tlc: Tlc | None = find_tlc()
         reason = ""
