@@ -289,9 +289,7 @@ async def test_crashes_again_and_again_in_the_middle_of_the_settlement() -> None
             world.set_faults()
             assert (ticket_of(world, ran.cloid).outcome, ticket_of(world, vanished.cloid).outcome) == (None, None)
             assert world.executor.core.inflight.quarantined == unanswered, "rule 15"
-            await until(lambda: len(fences_under_way(world)) == 2)
-            fences += fences_under_way(world)
-            await until(lambda taken=len(fences): fences_processed(world) == taken)  # type: ignore[misc]
+            fences += await next_fences(world, len(fences))
             await crash(world)
         assert len(set(fences)) == len(fences) == 6, "each has an id of its own (rule 14)"
         await world.restart()
@@ -299,6 +297,13 @@ async def test_crashes_again_and_again_in_the_middle_of_the_settlement() -> None
         # The first fence of it won without a word; so the nonce is spent, and the record alone can tell (rule 5).
         assert await left(world, vanished.cloid) == NotExecuted("its nonce is spent and it left no record")
         assert str(vanished.cloid) not in world.fates
+
+
+async def next_fences(world: Live, before: int) -> list[int]:
+    """The ids of the two fences that go out now, once they are with the venue, as `before` others were."""
+    await until(lambda: len(fences_under_way(world)) == 2)
+    await until(lambda: fences_processed(world) == before + 2)
+    return fences_under_way(world)
 
 
 def fences_processed(world: Live) -> int:
