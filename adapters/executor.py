@@ -36,7 +36,7 @@ from adapters.journal import Journal, JournalError, SqliteJournal
 from adapters.logs import get_logger
 from adapters.outcomes import outcome_from
 from adapters.reception import Reception, record_of
-from adapters.recorder import Recorder, restored
+from adapters.recorder import Recorder, numbered, restored
 from adapters.synchroniser import Synchroniser
 from adapters.ticket import Ticket
 from machines import events as ev
@@ -160,7 +160,8 @@ class Executor:
         self._clock = clock or SystemClock()
         self.journal = journal or open_journal(config, signer, self._clock)
         step_clock = StepClock(self._clock)
-        earlier, run_id = self.journal.recovered, secrets.randbits(64)
+        self._earlier = earlier = numbered(self.journal.recovered, self._clock.now_ms())
+        run_id = secrets.randbits(64)
         self.core = ExecutorCore(
             step_clock,
             config.core_settings(),
@@ -222,7 +223,9 @@ class Executor:
         Raises:
             ConfigError: More posts of an earlier run may still count at the venue than `inflight_limit` allows.
         """
-        self._take_up(restored(self.journal.recovered, self._signer.address))
+        life_ms = self.core.settings.expires_after_ms
+        expires_ms = None if life_ms is None else self._clock.now_ms() + life_ms
+        self._take_up(restored(self._earlier, self._signer.address, expires_ms))
         self._session = aiohttp.ClientSession()
         self._synchroniser = Synchroniser(
             InfoClient(self.config.endpoints[1], self._session),
@@ -501,6 +504,9 @@ class Executor:
         for intent in (*items, *left.never_sent, *left.lost_cancels):
             self._expect(intent, "left open by an earlier run")
         if left.posts or left.never_sent or left.lost_cancels:
+            if self._earlier.unrecorded:
+                advice = "what it sent last is not in the journal; compare the venue's open orders with your own"
+                log.critical("earlier_run_went_on_unrecorded", advice=advice)
             log.warning("recovering", posts=len(left.posts), unsettled=len(self._open), same_key=left.same_key)
             self.driver.dispatch(left)
 

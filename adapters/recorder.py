@@ -226,13 +226,29 @@ def post_row(post: PostRequest, attempt: Attempt | None) -> PostRow:
     )
 
 
-def restored(recovered: Recovered, signer: str) -> ev.Recovered:
+def numbered(recovered: Recovered, now_ms: int) -> Recovered:
+    """What earlier runs left, with a post id and a nonce set aside for what one may have sent unrecorded."""
+    if not recovered.unrecorded:
+        return recovered
+    nonce = max(recovered.last_nonce + 1, now_ms)
+    return replace(recovered, last_post_id=recovered.last_post_id + 1, last_nonce=nonce)
+
+
+def restored(recovered: Recovered, signer: str, expires_ms: int | None = None) -> ev.Recovered:
     """What an earlier run left, as the event that hands it to a new core.
 
     An order is with the last post that carried it, whether the frame left or not (rule 1): the fate of that one is
     unknown, while earlier ones were proven dead (rule 20). A cancel that was ever sent may have run; it is sent again
     (rule 19). All others were never sent, or are dead, and are handed over to be ended: a stale order is not sent by
     itself.
+
+    Of a run that went on after its journal had failed it is not known what it sent last. Its fences prove nothing then,
+    and its reduce-only orders and cancels may all be out: orders are looked up once what it sent has expired.
+
+    Args:
+        recovered: What the journal holds; `numbered`, if steps are missing from it.
+        signer: The address that signs in this run.
+        expires_ms: When the last that an unrecorded run may have sent has expired, unix ms; None for never.
     """
     rows = {row.seq: row for row in recovered.intents}
     carried = {entry.row.post_id: _carried(entry.row, rows) for entry in recovered.posts}
@@ -245,7 +261,35 @@ def restored(recovered: Recovered, signer: str) -> ev.Recovered:
         elif seq not in sent:
             never_sent.append(_intent(row, IntentState.QUEUED))
     same_key = all(entry.signer == signer for entry in recovered.posts)
-    return ev.Recovered(posts, tuple(never_sent), same_key, tuple(lost_cancels))
+    left = ev.Recovered(posts, tuple(never_sent), same_key, tuple(lost_cancels))
+    return _distrusted(left, recovered, expires_ms) if recovered.unrecorded else left
+
+
+def _distrusted(left: ev.Recovered, recovered: Recovered, expires_ms: int | None) -> ev.Recovered:
+    """What a run may have left that went on unrecorded: its new orders had ended, everything else may be out."""
+    posts = [dataclasses.replace(post, expires_ms=expires_ms) for post in left.posts]
+    of = {priority: [item for item in left.never_sent if item.priority is priority] for priority in Priority}
+    for item in of[Priority.CANCEL]:
+        item.lost = True
+    for item in of[Priority.REDUCE_ONLY]:
+        item.state = IntentState.UNKNOWN
+        item.attempts += (recovered.last_post_id,)
+    if of[Priority.REDUCE_ONLY]:
+        row = PostRow(
+            post_id=recovered.last_post_id,
+            nonce=recovered.last_nonce,
+            kind=ActionKind.ORDER.value,
+            priority=Priority.REDUCE_ONLY.value,
+            items=(),
+            fence_of=None,
+            epoch=0,
+            prepared_unix_ms=recovered.last_nonce,
+            expires_after=expires_ms,
+            state=PostState.SENT.value,
+        )
+        posts.append(_post(row, tuple(of[Priority.REDUCE_ONLY])))
+    lost_cancels = (*left.lost_cancels, *of[Priority.CANCEL])
+    return ev.Recovered(tuple(posts), tuple(of[Priority.NEW_ORDER]), same_key=False, lost_cancels=lost_cancels)
 
 
 def recovered_event(facts: dict[str, Any]) -> ev.Recovered:

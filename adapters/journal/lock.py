@@ -23,13 +23,22 @@ _PAUSE_S: Final = 0.005
 """How often, and after what pause, the holder's name is looked for: it stands there microseconds after the lock."""
 
 
+_ROOM: Final = 512
+"""Bytes that the file takes from the start, so that a full disk does not keep a note out of it."""
+
+
 class _Holder(msgspec.Struct):
     pid: int
     signer: str
+    unrecorded: bool = False
 
 
 class JournalLock:
-    """The lock of one journal, held until released or until this process ends."""
+    """The lock of one journal, held until released or until this process ends.
+
+    Attributes:
+        unrecorded: Whether a holder went on after its journal had failed, and what it left is not settled yet.
+    """
 
     def __init__(self, journal: Path, signer: str) -> None:
         """Take it.
@@ -41,8 +50,9 @@ class JournalLock:
         self._file = os.open(f"{journal}-lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(self._file, 0)
-            os.pwrite(self._file, msgspec.json.encode(_Holder(os.getpid(), signer)), 0)
+            self.unrecorded = _noted(self._file)
+            self._signer = signer
+            self.note(self.unrecorded)
         except BlockingIOError:
             holder = _holder(self._file)
             self.release()
@@ -51,9 +61,27 @@ class JournalLock:
             self.release()
             raise
 
+    def note(self, unrecorded: bool) -> None:
+        """Name the holder, and note for the next one whether steps are missing from the journal.
+
+        Raises:
+            OSError: The lock file can't be written.
+        """
+        text = msgspec.json.encode(_Holder(os.getpid(), self._signer, unrecorded))
+        os.pwrite(self._file, text.ljust(_ROOM), 0)  # in one piece, and in place
+        self.unrecorded = unrecorded
+
     def release(self) -> None:
         """Give it back."""
         os.close(self._file)
+
+
+def _noted(file: int) -> bool:
+    """Whether the last holder noted that steps are missing."""
+    try:
+        return msgspec.json.decode(os.pread(file, _ROOM, 0), type=_Holder).unrecorded
+    except msgspec.DecodeError:
+        return False  # a new file
 
 
 def _holder(file: int) -> _Holder | None:

@@ -170,6 +170,7 @@ class Recovered(Struct, frozen=True, kw_only=True):
         last_signer: Who signed in the last run; None if there was none.
         clean: Whether the last run ended in order, or there was none.
         torn_frames: Pages of a last record that was only half written and was dropped; 0 when nothing was.
+        unrecorded: Whether a run went on after its journal had failed: what it left may have gone on, too.
         intents: Intents of earlier runs without an outcome, in order.
         posts: Posts of earlier runs that are not over, in order.
     """
@@ -181,5 +182,6 @@ class Recovered(Struct, frozen=True, kw_only=True):
     last_signer: str | None
     clean: bool
     torn_frames: int
+    unrecorded: bool = False
     intents: tuple[IntentRow, ...]
     posts: tuple[OpenPost, ...]

@@ -118,6 +118,9 @@ class SqliteJournal:
                 check(db, path)
                 _, known, _ = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
                 recovered = begin_run(db, path, signer, clock, max(0, torn - known))
+                if lock.unrecorded and not recovered.intents:
+                    lock.note(False)  # whatever it was has been settled
+                recovered = msgspec.structs.replace(recovered, unrecorded=lock.unrecorded)
                 return cls(path, db, lock, recovered, retention, clock)
             except BaseException:
                 db.close()
@@ -239,6 +242,8 @@ class SqliteJournal:
             self._failure = named(error, self.path)
             with suppress(sqlite3.Error):
                 self._db.rollback()
+            with suppress(OSError):
+                self._lock.note(True)
             if self._failure is error:
                 raise
             raise self._failure from error

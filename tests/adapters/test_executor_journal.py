@@ -240,8 +240,11 @@ async def test_a_journal_that_fails_in_the_step_that_sends_lets_no_new_order_out
 
 
 async def test_an_outcome_that_could_not_be_recorded_is_found_again_by_the_next_run() -> None:
-    """It is told all the same: its owner must know that the order rests. The post was recorded; so it is settled."""
-    async with live(tick_ms=0) as world:
+    """It is told all the same: its owner must know that the order rests. The post was recorded; so it is settled.
+
+    The next run waits until all that may have been sent unrecorded has expired: a second, and the margin of rule 11.
+    """
+    async with live(tick_ms=0, expires_after_ms=1_000) as world:
         world.wire.answers.clear()
         ticket = world.executor.submit(resting_order())
         await until(lambda: len(world.actions) == 1)
@@ -252,7 +255,8 @@ async def test_an_outcome_that_could_not_be_recorded_is_found_again_by_the_next_
         assert world.executor.driver.journal_fault is not None
         await world.executor.close()
         assert intents_on_disk(world.journal)[1].outcome is None
-        await world.restart()
+        await world.restart(ready=False)
+        await world.executor.wait_ready(2 * PATIENCE_S)
         assert await left(world, ticket.cloid) == told
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -371,3 +373,29 @@ async def test_a_limit_below_what_the_venue_may_still_count_is_refused() -> None
         await world.executor.close()
         await world.restart(inflight_limit=4, high_watermark=4)
         assert isinstance(await asyncio.wait_for(world.executor.submit(resting_order()), PATIENCE_S), Resting)
+
+
+# ---------------------------------------------------------------------------------- what a run sent unrecorded
+
+
+async def test_what_a_run_sent_after_its_journal_had_failed_is_found_out_and_not_called_never_sent() -> None:
+    """The record says that the order waits; it has traded since, as the stream of trades shows."""
+    async with live(tick_ms=0) as world:
+        world.corrupted = True  # outcomes are told that are not in the journal
+        submit = world.executor.submit
+        await outcomes([submit(crossing_order())])
+        out = submit(CLOSING)
+        with closing(sqlite3.connect(world.journal, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")  # from here on nothing can be recorded
+            assert isinstance((await outcomes([out]))[0], Filled)
+            unknown_to_all = submit(CLOSING)
+            await outcomes([unknown_to_all])
+        await world.abandon()
+        await world.restart(ready=False)
+        assert world.executor.journal.recovered.unrecorded
+        assert world.executor.ticket_of(unknown_to_all.cloid or "") is None, "it is in no journal"
+        assert isinstance(await left(world, out.cloid), Filled)
+        await world.ready()
+        await world.executor.close()
+        await world.restart(ready=False)
+        assert not world.executor.journal.recovered.unrecorded, "all of it is settled"

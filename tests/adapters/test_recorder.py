@@ -11,12 +11,13 @@ from typing import Final
 import msgspec
 import pytest
 
-from adapters.journal import JournalMisused, PostRow, SqliteJournal, Step, verify
-from adapters.recorder import Recorder, facts_of, intent_row, post_row, recovered_event, restored
+from adapters.journal import JournalMisused, PostRow, Recovered, SqliteJournal, Step, verify
+from adapters.recorder import Recorder, facts_of, intent_row, numbered, post_row, recovered_event, restored
 from machines import events as ev
+from machines.clock import ManualClock
 from machines.errors import IllegalEvent
 from machines.executor import ExecutorCore
-from machines.intent import Cancel, Canceled, Intent, Modify, NotExecuted, Order, Request, Trigger
+from machines.intent import Cancel, Canceled, Intent, Modify, NotExecuted, Order, Priority, Request, Trigger
 from machines.post import QUARANTINE_MS, PostRequest, PostState
 from machines.reply import Accepted, GatewayError
 from machines.settings import CoreSettings
@@ -25,6 +26,7 @@ from tests.adapters.live import divergences
 from tests.machines.builders import (
     FILLED,
     MISSING,
+    NOW,
     RESTING,
     RUN_ID,
     Desk,
@@ -342,3 +344,66 @@ def test_a_second_outcome_is_refused_by_the_journal(desk: RecordedDesk, tmp_path
     assert intent_row(item).outcome != other.journal.outcome_of(ONE)
     assert post_row(other.posts[2], None).settlement is None
     other.journal.close(clean=False)
+
+
+# ---------------------------------------------------------------------------- a run that went on unrecorded
+
+
+def unrecorded(desk: RecordedDesk, expires_ms: int | None) -> tuple[ev.Recovered, Recovered]:
+    """What a restart takes up if steps are missing from the journal, and what the journal said."""
+    _, journal = desk.crash()
+    left = numbered(msgspec.structs.replace(journal.recovered, unrecorded=True), NOW + 10_000)
+    journal.close(clean=False)
+    return restored(left, SIGNER, expires_ms), left
+
+
+def test_of_a_run_that_went_on_unrecorded_all_but_new_orders_may_be_out(desk: RecordedDesk) -> None:
+    posted = desk.lose(reduce_only(cloid=cloid(1)))
+    for request in (order(), reduce_only(cloid=cloid(2)), cancel(9)):
+        desk.submit(request)
+    left, numbers = unrecorded(desk, NOW + 20_000)
+    first, second = left.posts
+    assert (first.post_id, [item.cloid for item in first.items]) == (posted.post_id, [cloid(1)])
+    assert (
+        (second.post_id, second.nonce)
+        == (numbers.last_post_id, numbers.last_nonce)
+        == (posted.post_id + 1, NOW + 10_000)
+    )
+    assert [(item.cloid, item.attempts) for item in second.items] == [(cloid(2), (second.post_id,))]
+    assert [post.expires_ms for post in left.posts] == [NOW + 20_000] * 2
+    assert not left.same_key, "fences prove nothing"
+    assert [item.priority for item in left.never_sent] == [Priority.NEW_ORDER]
+    assert [(item.cloid, item.lost) for item in left.lost_cancels] == [(cloid(9), True)]
+
+
+def test_what_may_be_out_is_believed_dead_only_after_it_has_expired(desk: RecordedDesk) -> None:
+    desk.submit(reduce_only(cloid=cloid(2)))
+    left, numbers = unrecorded(desk, NOW + 20_000)
+    clock = ManualClock(NOW + 10_000, 10_000)
+    core = ExecutorCore(
+        clock,
+        run_id=2,
+        last_nonce=numbers.last_nonce,
+        last_post_id=numbers.last_post_id,
+        last_seq=numbers.last_intent_seq,
+    )
+    core.handle(left)
+    for event in (ev.ConnectStarted(), ev.ConnectionOpened(), ev.ServerTimeLearned(clock.now_ms())):
+        core.handle(event)
+    assert [*core.handle(ev.TimePassed())] == []
+    clock.advance(20_001)
+    (asked,) = core.handle(ev.TimePassed())
+    assert isinstance(asked, ev.LookUp)
+    assert asked.key == cloid(2)
+
+
+def test_without_an_expiry_what_may_be_out_stays_unknown(desk: RecordedDesk) -> None:
+    desk.submit(reduce_only(cloid=cloid(2)))
+    left, _ = unrecorded(desk, None)
+    assert [post.expires_ms for post in left.posts] == [None]
+
+
+def test_a_run_with_nothing_but_new_orders_left_nothing_out(desk: RecordedDesk) -> None:
+    desk.submit(order())
+    left, _ = unrecorded(desk, NOW)
+    assert (left.posts, len(left.never_sent), left.lost_cancels) == ((), 1, ())

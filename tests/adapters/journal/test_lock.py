@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+import sqlite3
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 
-from adapters.journal import JournalCorrupt, JournalInUse
-from tests.adapters.journal.builders import OTHER_SIGNER, SIGNER, journal_at, open_journal
+from adapters.journal import Changes, JournalCorrupt, JournalInUse, JournalLocked
+from tests.adapters.journal.builders import OTHER_SIGNER, SIGNER, end_all, journal_at, open_journal, step, tell
 from tests.adapters.journal.children import child
 
 PEERS = 4
@@ -75,3 +76,22 @@ def test_a_journal_that_could_not_be_opened_is_not_held(tmp_path: Path) -> None:
     path.unlink()
     with journal_at(path) as journal:
         assert journal.recovered.run == 1
+
+
+def test_a_journal_that_failed_is_noted_for_the_next_runs_until_no_intent_is_open(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    journal = open_journal(path)
+    assert not journal.recovered.unrecorded
+    tell(journal, 1)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(JournalLocked):
+            journal.append(step(), Changes())
+    journal.close(clean=False)
+    for _ in range(2):
+        with journal_at(path) as journal:
+            assert journal.recovered.unrecorded
+    with journal_at(path) as journal:
+        end_all(journal)
+    with journal_at(path) as journal:
+        assert not journal.recovered.unrecorded
