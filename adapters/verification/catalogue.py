@@ -42,7 +42,7 @@ LIVENESS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     DEADLOCK: ("There is none: no run of the model comes to a state from which nothing follows.", ("D3",)),
     "EveryAcceptedIntentEnds": ("Again and again, everything that was accepted has its outcome.", ("D2", "X2")),
 }
-"""The temporal properties of spec/Executor.tla, under its fairness, and what TLC always looks for: statement, findings."""
+"""The temporal properties of spec/Executor.tla, and what TLC looks for without being told: statement, findings."""
 
 OF_THE_VENUE: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "OutcomeIsTrue": ("What the owner is told is what the venue did.", ("X1", "X2", "X4")),
@@ -293,7 +293,7 @@ _FINDINGS: Final = """
 ## Findings
 
 What covers each finding: the entries above, the mistakes that it forbids, and the configurations of the model that must
-fail. Where no entry is named, a single state can't show the breach, only a run can: the check is what kills its mistakes.
+fail. Where no entry is named, no single state shows the breach, only a run does: the check is what kills its mistakes.
 
 | finding | checked by | its mistakes | TLC must fail |
 |---|---|---|---|
@@ -353,8 +353,9 @@ def _finding(finding: str) -> str:
     covering = [entry for entry in entries() if finding in entry.findings]
     mutants = [mutant for mutant in recorded() if finding in mutant.findings]
     own = _codes(mutant.id for mutant in mutants if not mutant.rules)
-    rules = ", ".join(map(str, sorted({rule for mutant in mutants for rule in mutant.rules})))
-    mistakes = "; ".join(filter(None, (own, rules and f"of the rules {rules} below")))
+    rules = sorted({rule for mutant in mutants for rule in mutant.rules})
+    those = f"those of rule{'s' * (len(rules) > 1)} {', '.join(map(str, rules))}" if rules else ""
+    mistakes = "; ".join(filter(None, (own, those)))
     fails = sorted({name for entry in covering for name in entry.fails})
     return f"| {finding} | {_codes(entry.id for entry in covering)} | {mistakes} | {_codes(fails)} |\n"
 
