@@ -97,7 +97,9 @@ def as_html(results: Sequence[LevelResult], sources: str) -> str:
 <p class="facts">{now}, {seconds:.1f} s, sources {escape(sources[:12])}, Python {escape(platform.python_version())}</p>
 </header>
 <table class="summary">
-<thead><tr><th scope="col">Level</th><th scope="col">Status</th><th scope="col" class="number">Checks</th>{_TIME}</tr></thead>
+<thead>
+<tr><th scope="col">Level</th><th scope="col">Status</th><th scope="col" class="number">Checks</th>{_TIME}</tr>
+</thead>
 <tbody>
 {"".join(_row(result) for result in results)}</tbody>
 </table>

@@ -13,7 +13,7 @@ from adapters.cli import app
 from adapters.exit_codes import ExitCode
 from adapters.verification import levels
 from adapters.verification.proof import with_table
-from adapters.verification.stamp import read_stamp
+from adapters.verification.stamp import hash_of_sources, read_stamp
 from machines import post
 from machines.post import POST
 
@@ -48,8 +48,28 @@ def test_failing_level_ends_with_its_code_and_no_stamp(monkeypatch: pytest.Monke
     result = verify("--level", "tables")
     assert result.exit_code == ExitCode.DISAGREES
     assert "post: TIMED_OUT is not reachable; event TIME_OUT is not used" in result.output
-    assert "shows: nothing, because not all of it passed" in result.output
+    assert "5 of 6" in result.output
+    assert "shows: Nothing, because not all of it passed." in result.output
     assert read_stamp() is None
+
+
+def test_checks_that_pass_are_printed_only_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The summary is not buried under them, and a failure is not lost among them."""
+    short, long = verify("--level", "tables"), verify("--level", "tables", "--verbose")
+    assert "settlement:" not in short.output
+    assert "tables   passed      0.0 s  settlement: 17 rows, 5 states" in long.output
+    break_a_table(monkeypatch)
+    failing = [line for line in verify("--level", "tables").output.splitlines() if line.startswith("tables   failed")]
+    assert len(failing) == 2, "the check, and the level"
+
+
+def test_summary_has_a_row_for_each_level() -> None:
+    lines = verify("--level", "tables", "--level", "proof").output.splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("level "))
+    assert " ".join(lines[start].split()) == "level status checks time what it shows and does not show"
+    rows = [line.split()[:3] for line in lines[start + 1 :: 2]][:2]
+    assert rows == [["tables", "passed", "6"], ["proof", "passed", "19"]]
+    assert "does not show: " in lines[start + 2]
 
 
 def test_one_changed_row_breaks_three_levels(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +92,9 @@ def test_json_goes_to_standard_output_alone() -> None:
 def test_report_is_written(tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     assert verify("--level", "tables", "--report", str(page)).exit_code == ExitCode.OK
-    assert "<h2>tables" in page.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    assert "<h2>tables" in text
+    assert f"sources {hash_of_sources()[:12]}," in text
 
 
 def test_report_that_cannot_be_written_is_said(tmp_path: Path) -> None:
