@@ -322,10 +322,11 @@ def page() -> str:
     """The text of docs/verification.md."""
     levels = (f"| `{each.name}`{', quick' * each.quick} | {each.shows} | {each.does_not_show} |\n" for each in LEVELS)
     sections = ((_CATALOGUE, invariants()), (_TRUTHS, truths()), (_LIVENESS, liveness()), (_PROOF, proof_rules()))
+    everything = [entry for _, section in sections for entry in section]
     text = [_HEAD, *levels]
     for head, section in sections:
         text += [head, *map(_section, section)]
-    text += [_FINDINGS, *map(_finding, findings()), _RULES, *map(_rule, range(1, 21))]
+    text += [_FINDINGS, *(_finding(each, everything) for each in findings()), _RULES, *map(_rule, range(1, 21))]
     text += [_MISTAKES, *map(_mistake, recorded())]
     return "".join(text)
 
@@ -349,8 +350,8 @@ def _section(entry: Entry) -> str:
     return "".join(lines) + "\n"
 
 
-def _finding(finding: str) -> str:
-    covering = [entry for entry in entries() if finding in entry.findings]
+def _finding(finding: str, everything: Sequence[Entry]) -> str:
+    covering = [entry for entry in everything if finding in entry.findings]
     mutants = [mutant for mutant in recorded() if finding in mutant.findings]
     own = _codes(mutant.id for mutant in mutants if not mutant.rules)
     rules = sorted({rule for mutant in mutants for rule in mutant.rules})
