@@ -133,7 +133,7 @@ def _section(result: LevelResult) -> str:
 def _open(checks: Sequence[Check]) -> str:
     """Checks that the reader has to see: a counterexample keeps its lines."""
     return "".join(
-        f"<h3>{_mark(check.status)} {escape(check.name)}</h3>\n<pre>{escape(check.detail)}</pre>\n" for check in checks
+        f"<h3>{_mark(check.status)} {_name(check)}</h3>\n<pre>{escape(check.detail)}</pre>\n" for check in checks
     )
 
 
@@ -142,7 +142,7 @@ def _folded(checks: Sequence[Check]) -> str:
     if not checks:
         return ""
     rows = "".join(
-        f'<tr><th scope="row">{escape(check.name)}</th><td>{escape(check.detail)}</td>'
+        f'<tr><th scope="row">{_name(check)}</th><td>{escape(check.detail)}</td>'
         f'<td class="number">{check.seconds:.2f} s</td></tr>\n'
         for check in checks
     )
@@ -155,6 +155,11 @@ def _folded(checks: Sequence[Check]) -> str:
 </table>
 </details>
 """
+
+
+def _name(check: Check) -> str:
+    """Names of mutants are long: on a telephone they may break between their words."""
+    return escape(check.name).replace("_", "_<wbr>")
 
 
 def _mark(status: Status) -> str:
