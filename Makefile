@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test kill nightly check format diagrams lock clean
+.PHONY: run test verify kill nightly check format diagrams lock clean
 .DEFAULT_GOAL := run
 
 $(READY): requirements.lock pyproject.toml
@@ -20,10 +20,14 @@ run: $(READY)  ## the demo: a local venue, a real socket, every outcome
 test: $(READY)  ## the whole suite; branch coverage of machines/ and spec/ must be 100 %
 	$(BIN)/python -m pytest --cov --cov-report=term
 
+verify: $(READY)  ## why believe it: every level of hip3 verify, below 10 minutes on two cores; a page too
+	$(BIN)/hip3 verify --report verification.html
+
 kill: $(READY)  ## an executor killed 200 times, its wire cut 50 times, over 10 000 intents; prints its seed
 	$(BIN)/python -m tests.e2e.kill --kills 200 --cuts 50 --intents 10000
 
-nightly: $(READY)  ## random examples, simulations and kills; each prints the seed that repeats it
+nightly: $(READY)  ## the long model checks; random examples, simulations and kills: each prints the seed that repeats it
+	$(BIN)/python -m pytest tests/verification -m long_model
 	HIP3_PROFILE=nightly $(BIN)/python -m pytest tests/stateful
 	$(BIN)/hip3 simulate --seeds 2000 --seed $$(od -An -N4 -tu4 /dev/urandom)
 	$(BIN)/python -m tests.e2e.kill --kills 200 --cuts 50 --intents 10000
@@ -45,4 +49,4 @@ lock:  ## pin again, with hashes (needs uv on the PATH)
 	  --no-header --no-emit-index-url --no-emit-find-links --upgrade --quiet --output-file requirements.lock
 
 clean:
-	rm -rf $(VENV) .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) verification.html .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
