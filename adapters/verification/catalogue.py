@@ -237,7 +237,7 @@ _HEAD: Final = f"""\
 hip3 verify                        # all levels, below 10 minutes on two cores
 hip3 verify --quick                # tables, proof and code, below one minute
 hip3 verify --level model          # one level; may be repeated
-hip3 verify --report verified.html # a page of it; --json prints it
+hip3 verify --report verification.html # a page of it; --json prints it
 hip3 trace check FILE              # a run of your own: a journal, or an export of one
 ```
 
