@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from decimal import Decimal
+from io import FileIO
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -113,11 +114,10 @@ async def campaign(plan: Plan, folder: Path) -> Report:
 class _Ears:
     """Hears what the lives tell their owner, as it is written."""
 
-    def __init__(self, told: Path) -> None:
-        told.touch()
+    def __init__(self, file: FileIO) -> None:
         self.accepted = 0
         self.ready = False
-        self._file = told.open("rb", buffering=0)
+        self._file = file
         self._rest = b""
 
     def listen(self) -> None:
@@ -133,18 +133,20 @@ def _lives(plan: Plan, report: Report, relay: Relay, config: Config, mids: dict[
     """Live and kill until the plan is fulfilled."""
     draw = random.Random(plan.seed)
     context = fork_server()
-    ears = _Ears(told)
-    while report.kills < plan.kills or relay.cuts < plan.cuts or ears.accepted < plan.intents:
-        seed = draw.getrandbits(32)
-        process = context.Process(target=live, args=(config, mids, seed, PAUSE_S, str(told)), daemon=True)
-        process.start()
-        fault = _one_life(process, draw, ears, relay)
-        if fault is not None:
-            report.faults.append(f"{fault}, seed {seed}")
-        os.kill(process.pid or 0, signal.SIGKILL)
-        process.join()
-        report.kills += 1
-        report.starting += not ears.ready
+    told.touch()
+    with FileIO(told) as file:
+        ears = _Ears(file)
+        while report.kills < plan.kills or relay.cuts < plan.cuts or ears.accepted < plan.intents:
+            seed = draw.getrandbits(32)
+            process = context.Process(target=live, args=(config, mids, seed, PAUSE_S, str(told)), daemon=True)
+            process.start()
+            fault = _one_life(process, draw, ears, relay)
+            if fault is not None:
+                report.faults.append(f"{fault}, seed {seed}")
+            os.kill(process.pid or 0, signal.SIGKILL)
+            process.join()
+            report.kills += 1
+            report.starting += not ears.ready
     report.cuts = relay.cuts
 
 
