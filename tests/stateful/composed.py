@@ -6,6 +6,7 @@ Each run has its own few troubles: a run in which everything goes wrong at once 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Final
@@ -172,6 +173,11 @@ class ComposedCore(Explorer):
     def link_is(self, *links: Link) -> bool:
         """Whether the connection is in one of these states."""
         return self.run.model.link in links
+
+    @classmethod
+    def fixed_runs(cls) -> Iterable[Callable[[], None]]:
+        """The venue does not know the key: chance draws that seldom."""
+        return (trade_without_a_key,)
 
     @initialize(
         target=replies,
@@ -448,3 +454,13 @@ class ComposedCore(Explorer):
         self.run.restart(new_key=new_key and self.run.settings.expires_after_ms is not None)
         if soon_back:
             self.run.become_ready()
+
+
+def trade_without_a_key() -> None:
+    """The venue refuses the key: reduce-only orders go out all the same, and new orders never do."""
+    world = World(CoreSettings())
+    world.become_ready(key_is_good=False)
+    for reduce_only in (False, True):
+        world.submit(Order(market="BTC", side="buy", size="1", price="400", reduce_only=reduce_only))
+    world.check_everything()
+    world.heal()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from itertools import takewhile
 
 from hypothesis import strategies as st
-from hypothesis.stateful import initialize, invariant, precondition
+from hypothesis.stateful import initialize, invariant
 
 from machines.batch import Batch, BatchScheduler, QueueLimits
 from machines.inflight import InflightTracker
@@ -105,20 +105,20 @@ class Queues(Explorer):
         RECORD.sometimes("a batch comes back behind others", queue[0] not in batch.items)
         self.queues[batch.priority] = queue
 
-    @rule(new_orders=st.booleans(), times=st.integers(1, 3), slots=st.integers(0, LIMIT))
-    def ticks(self, new_orders: bool, times: int, slots: int) -> None:
-        """Some ticks, while `slots` slots are taken."""
+    @rule(
+        new_orders=st.sampled_from((True, True, False)),
+        times=st.integers(1, 4),
+        slots=st.sampled_from((0, LIMIT, 1, LIMIT - 1, 0)),
+        ends=st.lists(st.tuples(st.integers(0, 3), st.sampled_from((False, False, True))), max_size=4),
+    )
+    def posts_leave_and_end(self, new_orders: bool, times: int, slots: int, ends: list[tuple[int, bool]]) -> None:
+        """Ticks, while `slots` slots are taken; then posts end, in any order: they ran, or their items come back."""
         while self.inflight.count < slots:
             self.inflight.acquire()
         while self.inflight.count > slots:
             self.inflight.release()
         taken = [self.take(new_orders) for _ in range(times)]
         self.out += [batch for batch in taken if batch is not None]
-
-    @rule(ends=st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=1, max_size=3))
-    @precondition(lambda self: self.out)
-    def posts_end(self, ends: list[tuple[int, bool]]) -> None:
-        """Some of the posts under way end, in any order: they ran, or their items come back."""
         for which, ran in ends[: len(self.out)]:
             batch = self.out.pop(which % len(self.out))
             if not ran:
@@ -128,21 +128,20 @@ class Queues(Explorer):
                 self.scheduler.ended(item)
             self.under_way[batch.priority] -= len(batch.items)
 
-    @rule(priority=st.sampled_from(Priority), place=st.integers(0, 3))
-    def owner_withdraws(self, priority: Priority, place: int) -> None:
-        if place < len(self.queues[priority]):
-            intent = self.queues[priority].pop(place)
-            self.scheduler.withdraw(intent)
-            self.scheduler.ended(intent)
-
-    @rule(everything=st.booleans())
-    @precondition(lambda self: self.may_be_emptied)
-    def queues_are_emptied(self, everything: bool) -> None:
-        queues = tuple(Priority) if everything else (Priority.NEW_ORDER,)
-        expected = [intent for priority in queues for intent in self.queues[priority]]
-        dropped = self.scheduler.drop_all() if everything else self.scheduler.drop_new_orders()
-        assert dropped == expected
-        for intent in dropped:
+    @rule(
+        priority=st.sampled_from(Priority), place=st.integers(0, 3), empties=st.sampled_from((None, None, False, True))
+    )
+    def items_are_taken_out(self, priority: Priority, place: int, empties: bool | None) -> None:
+        """The owner withdraws one; or the queue of new orders is emptied, or all queues are."""
+        if empties is not None and self.may_be_emptied:
+            queues = tuple(Priority) if empties else (Priority.NEW_ORDER,)
+            taken = [intent for queue in queues for intent in self.queues[queue]]
+            assert (self.scheduler.drop_all() if empties else self.scheduler.drop_new_orders()) == taken
+        else:
+            taken = self.queues[priority][place : place + 1]
+            for intent in taken:
+                self.scheduler.withdraw(intent)
+        for intent in taken:
             self.scheduler.ended(intent)
             self.queues[intent.priority].remove(intent)
 
