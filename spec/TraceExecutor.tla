@@ -23,6 +23,7 @@ VARIABLES
 
 (* now.intent[i], now.post[p] = [state, epoch], now.settlement[p]: those that are under way; what has ended is gone
    now.ended: posts that ended and whose attempt, if there was one, is not settled
+   now.unanswered: posts that ended without an answer, and have had none since
    now.session, now.epoch, now.stop, now.sent, now.quarantined, now.band: states and counts
    now.hand: the post in hand, taken by line now.taken; 0: none
    now.lastPost, now.lastIntent: the highest numbers so far *)
@@ -34,6 +35,7 @@ Init ==
   /\ line = 0
   /\ refused = ""
   /\ now = [intent |-> Nothing, post |-> Nothing, settlement |-> Nothing, ended |-> {},
+            unanswered |-> {},
             session |-> "disconnected", epoch |-> 0, stop |-> "armed",
             sent |-> 0, quarantined |-> 0, band |-> "idle",
             hand |-> 0, taken |-> 0, lastPost |-> LastPost, lastIntent |-> LastIntent]
@@ -84,7 +86,8 @@ After(s, m, epoch) ==
     [] m[1] = "post" ->
          [s EXCEPT !.post = IF m[5] \in PostFinal THEN Without(@, m[2])
                             ELSE Put(@, m[2], [state |-> m[5], epoch |-> epoch]),
-                   !.ended = IF m[5] \in PostFinal \ {"unsent"} THEN @ \cup {m[2]} ELSE @]
+                   !.ended = IF m[5] \in PostFinal \ {"unsent"} THEN @ \cup {m[2]} ELSE @,
+                   !.unanswered = IF m[5] \in {"timed_out", "disconnected"} THEN @ \cup {m[2]} ELSE @]
     [] m[1] = "settlement" ->
          IF m[5] \in SettlementFinal
          THEN [s EXCEPT !.settlement = Without(@, m[2]), !.ended = @ \ {m[2]}]
@@ -207,6 +210,10 @@ TakenUp(s, l) ==
 
 SlotsMatch(s) == s.sent = Cardinality({p \in DOMAIN s.post : s.post[p].state = "sent"})
 
+\* A late answer ends the quarantine of its own post, and of no other (settlement.md, rule 15).
+Late(l) == l.event \in {"ReplyReceived", "ErrorReceived"}
+           /\ \E k \in DOMAIN l.moves : l.moves[k][1] = "inflight" /\ l.moves[k][3] = "clear"
+
 Wrong(l) ==
   LET s == TakenUp(now, l)
       moved == Moved(s, l.moves, l.epoch)
@@ -221,6 +228,7 @@ Wrong(l) ==
        THEN "its event does not cause such a move"
   ELSE IF \E k \in DOMAIN l.moves : ~Addressed(s, l, l.moves[k])
        THEN "it moves a post that it is not about"
+  ELSE IF Late(l) /\ l.post \notin now.unanswered THEN "it is the answer to no post in quarantine"
   ELSE IF l.event = "PostWritten" /\ Keys(l.moves, "post", {"sent"}) # <<l.post>> THEN "it does not send its post"
   ELSE IF ~moved.legal THEN "a move is no row of its table, or not from where its object is"
   ELSE IF ~SlotsMatch(moved.state) THEN "InflightMatchesSent"
@@ -240,8 +248,11 @@ Read ==
      IN IF wrong # "" THEN refused' = wrong /\ UNCHANGED <<line, now>>
         ELSE /\ line' = line + 1
              /\ UNCHANGED refused
-             /\ now' = IF transmit = <<>> THEN [after EXCEPT !.hand = 0]
-                       ELSE [after EXCEPT !.hand = Head(transmit), !.taken = l.seq, !.lastPost = Head(transmit)]
+             /\ now' = [after EXCEPT
+                  !.unanswered = IF Late(l) THEN @ \ {l.post} ELSE @,
+                  !.hand = IF transmit = <<>> THEN 0 ELSE Head(transmit),
+                  !.taken = IF transmit = <<>> THEN @ ELSE l.seq,
+                  !.lastPost = IF transmit = <<>> THEN @ ELSE Head(transmit)]
 
 \* The end of the record, or its first line that is no step: a rest, so that TLC sees no deadlock.
 Rest == (line = Len(Trace) \/ refused # "") /\ UNCHANGED <<copy, line, now, refused>>

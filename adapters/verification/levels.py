@@ -85,7 +85,7 @@ LEVELS: Final[tuple[Level, ...]] = (
     ),
     Level(
         "model",
-        "The executor with network, venue and restarts, in TLA+: safe and live, and not so without any one rule but rule 4.",
+        "The executor with network, venue and restarts, in TLA+: safe and live, but not without any rule other than 4.",
         "That the code is what the specification says, and what happens with more intents than the model has.",
         quick=False,
         run=_run_model,
