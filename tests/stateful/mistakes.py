@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.stateful import mistakes_of_sending, mistakes_of_settlement
+from tests.stateful import mistakes_of_outcomes, mistakes_of_sending, mistakes_of_settlement
 from tests.stateful.mistake import REGISTERED, Mistake
 
-SOURCES: Final = (mistakes_of_sending, mistakes_of_settlement)
+SOURCES: Final = (mistakes_of_sending, mistakes_of_settlement, mistakes_of_outcomes)
 """The modules that hold them; importing a module registers its mistakes."""
 MISTAKES: Final[tuple[Mistake, ...]] = tuple(REGISTERED)
-"""All of them, in the order of findings.md and settlement.md."""
+"""All of them."""
 
 __all__ = ["MISTAKES", "SOURCES", "Mistake"]

@@ -209,7 +209,7 @@ def one_queue_for_reduce_only_and_new_orders(patch: Patch) -> None:
     patch.setattr(BatchScheduler, "tick", first_come)
 
 
-@mistake("B5", by=ComposedCore)
+@mistake("B5", by=Settlements)
 def degraded_mode_holds_reduce_only_back(patch: Patch) -> None:
     """Over the watermark, reduce-only orders wait like new ones."""
     tick = BatchScheduler.tick
@@ -332,7 +332,7 @@ def _complete_and_keep_the_slot(made: PostRequest, inflight: InflightTracker, **
     inflight.acquire()
 
 
-@mistake("P4", by=Posts, rules=(14,))
+@mistake("P4", by=Settlements, rules=(14,))
 def rule_14_a_reply_counts_whatever_its_connection(patch: Patch) -> None:
     """A reply that a dead connection still brings ends the post of a new one."""
     patch.setattr(PostRequestManager, "find", lambda self, post_id, epoch: self._open.get(post_id))
@@ -362,7 +362,7 @@ def unsent_post_gives_a_slot_back(patch: Patch) -> None:
     patch.setattr(PostRequestManager, "refused", generous)
 
 
-@mistake("P6", by=Posts)
+@mistake("P6", by=Settlements)
 def first_post_delays_later_timeouts(patch: Patch) -> None:
     """Each look at the clock ends one post at the most."""
 

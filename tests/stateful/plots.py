@@ -16,7 +16,7 @@ from machines import events as ev
 from machines.intent import Cancel, Modify, Order, Request
 from machines.settlement import OrderRecord
 from tests.stateful.ledger import LOOK_UP_EVERY_MS, Link
-from tests.stateful.venue import LAG_MS, NO_DEPOSIT, TOO_MANY_MESSAGES, Choice, Frame, Proof, Reply
+from tests.stateful.venue import LAG_MS, NO_DEPOSIT, SERIOUS, TOO_MANY_MESSAGES, Choice, Frame, Proof, Reply
 from tests.stateful.world import HandOver, World
 
 
@@ -41,8 +41,12 @@ class Step(Enum):
     RUN_NEWEST = auto()
     REFUSE = auto()
     """The newest frame arrives and is refused as a whole, without a record."""
+    REFUSE_BATCH = auto()
+    """The newest frame arrives, and one error stands for all of its items."""
     GATE = auto()
     """The gate turns the newest frame away, provably."""
+    TOO_MANY = auto()
+    """The gate turns the oldest frame away, in an error frame that names its post."""
     GATEWAY = auto()
     """A gateway loses the newest frame, and says nothing that proves it."""
     AGAIN = auto()
@@ -50,6 +54,8 @@ class Step(Enum):
     HEAR = auto()
     """The last answer that was kept back is delivered."""
     HEAR_FIRST = auto()
+    HEAR_ELSEWHERE = auto()
+    """The last answer that was kept back is delivered on another connection than its post's."""
     ERROR = auto()
     """An error frame arrives that names no post."""
     TIME_OUT = auto()
@@ -105,6 +111,9 @@ PLOTS: Final[tuple[tuple[Step, ...], ...]] = (
     (_S.ORDER, _S.SEND, _S.RUN, _S.AGAIN, _S.HEAR, *_FIND_NOTHING),
     (_S.REDUCE, _S.SEND, _S.GATEWAY, _S.HEAR, _S.SOON, *_FENCE),
     (_S.REDUCE, _S.SEND, _S.GATE, _S.HEAR, _S.SOON, _S.SEND, *_ANSWERED),
+    (_S.ORDER, _S.ORDER, _S.SEND, *_ANSWERED, _S.REDUCE, _S.REDUCE, _S.SEND, _S.REFUSE_BATCH, _S.HEAR),
+    (_S.ORDER, _S.SEND, _S.RUN, _S.HEAR_ELSEWHERE, _S.HEAR, _S.HEAR_ELSEWHERE),
+    (_S.ORDER, _S.SEND, _S.REDUCE, _S.SEND, _S.TOO_MANY, _S.HEAR, *_ANSWERED),
     (_S.ORDER, _S.SEND, _S.ERROR, *_ANSWERED, _S.ORDER, _S.SEND),
     (_S.ORDER, *_RAN_AND_LOST, _S.HEAR, _S.HEAR, _S.STREAM),
     (_S.ORDER, *_RAN_AND_LOST, _S.SEND, _S.HEAR),
@@ -206,11 +215,20 @@ class Stage:
                 self.world.submit(Cancel(market="BTC", oid=999))
             case Step.SEND | Step.SEND_REFUSED | Step.SEND_BROKEN | Step.SEND_CRASHED:
                 self._send(_HAND_OVERS[step])
-            case Step.RUN | Step.RUN_NEWEST | Step.REFUSE | Step.GATE | Step.GATEWAY | Step.AGAIN:
+            case (
+                Step.RUN
+                | Step.RUN_NEWEST
+                | Step.REFUSE
+                | Step.REFUSE_BATCH
+                | Step.GATE
+                | Step.TOO_MANY
+                | Step.GATEWAY
+                | Step.AGAIN
+            ):
                 self._arrive(step)
-            case Step.HEAR | Step.HEAR_FIRST:
-                if self.kept:
-                    self.world.deliver(self.kept[-1 if step is Step.HEAR else 0])
+            case Step.HEAR | Step.HEAR_FIRST | Step.HEAR_ELSEWHERE if self.kept:
+                reply = self.kept[0 if step is Step.HEAR_FIRST else -1]
+                self.world.deliver(reply, reply.frame.epoch + (step is Step.HEAR_ELSEWHERE))
             case Step.ERROR:
                 model = self.world.model
                 told = model.error_without_post(too_many_messages=True)
@@ -255,7 +273,7 @@ class Stage:
         if step is Step.AGAIN:
             reply = venue.run(self.kept[-1].frame, self._choices) if self.kept else None
         elif frames:
-            reply = self._meet(step, frames[0] if step is Step.RUN else frames[-1])
+            reply = self._meet(step, frames[0 if step in (Step.RUN, Step.TOO_MANY) else -1])
         if reply is not None:
             self.kept.append(reply)
 
@@ -264,8 +282,13 @@ class Stage:
         match step:
             case Step.REFUSE:
                 return venue.refuse_the_action(frame, NO_DEPOSIT)
+            case Step.REFUSE_BATCH:
+                return venue.refuse_the_batch(frame, SERIOUS)
             case Step.GATE:
                 return venue.turn_away(frame, "429 Too Many Requests", Proof.NEVER_RAN)
+            case Step.TOO_MANY:
+                reason = f"too many pending post requests id={frame.post_id}"
+                return venue.turn_away(frame, reason, Proof.NEVER_RAN, as_error_frame=True)
             case Step.GATEWAY:
                 return venue.turn_away(frame, "503 Service Unavailable", Proof.NOTHING)
             case _:

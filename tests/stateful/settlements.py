@@ -70,10 +70,11 @@ class Settlements(Explorer):
 
     @classmethod
     def fixed_runs(cls) -> Iterable[Callable[[], None]]:
-        """Every plot in a world of its own, once for each thing that the venue may do with an order."""
-        fates = (Choice.REST, Choice.TRADE, Choice.REJECT_SERIOUSLY)
+        """Every plot in a world of its own: as the venue may treat the items of a post, and with few slots."""
+        rest = (Choice.REST, Choice.REST)
+        fates = (rest, (Choice.TRADE, Choice.TRADE), (Choice.REJECT_SERIOUSLY, Choice.REST))
         roomy = [partial(unfold, plot, fate, ROOMY) for fate in fates for plot in PLOTS]
-        return [*roomy, *(partial(unfold, plot, Choice.REST, TIGHT, kept_nonces=3) for plot in PLOTS)]
+        return [*roomy, *(partial(unfold, plot, rest, TIGHT, kept_nonces=3) for plot in PLOTS)]
 
     def teardown(self) -> None:
         if self.world is not None and self.world.sound:
@@ -106,10 +107,10 @@ class Settlements(Explorer):
         Stage(self.run, choices).play(steps)
 
 
-def unfold(plot: tuple[Step, ...], fate: Choice, settings: CoreSettings, kept_nonces: int = 100) -> None:
+def unfold(plot: tuple[Step, ...], fates: Sequence[Choice], settings: CoreSettings, kept_nonces: int = 100) -> None:
     """A plot, in a world where nothing else happens."""
     world = World(settings, kept_nonces=kept_nonces)
     world.make_ready()
-    Stage(world, (fate, fate)).play(plot)
+    Stage(world, fates).play(plot)
     world.check_everything()
     world.heal()
