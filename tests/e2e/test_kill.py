@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from adapters.trace import trace_of
+from adapters.verification.tlc import find_tlc
+from adapters.verification.trace_tla import check_trace
 from tests.e2e.kill.campaign import Plan, campaign
+
+READ_BY_TLC = 2
+"""Runs of the campaign that TLC reads; all of them are replayed."""
 
 
 async def test_x1_x2_an_executor_killed_at_random_moments_loses_nothing_and_tells_nothing_untrue(
@@ -16,3 +22,6 @@ async def test_x1_x2_an_executor_killed_at_random_moments_loses_nothing_and_tell
     assert report.faults == []
     assert (report.kills >= 15, report.cuts >= 5, report.intents >= 500) == (True, True, True)
     assert report.settled_later > 0
+    with trace_of(tmp_path / "executor.journal") as runs:
+        last = [list(steps) for _, steps in runs][-READ_BY_TLC:]
+    assert [check_trace(find_tlc(), steps) for steps in last] == [None] * READ_BY_TLC

@@ -29,6 +29,8 @@ from adapters.journal import IntentRow, Retention, verify
 from adapters.journal.schema import run_and_seq
 from adapters.outcomes import OUTCOME_NAMES, describe, outcome_from
 from adapters.recorder import intent_of
+from adapters.replay import replay
+from adapters.trace import trace_of
 from adapters.venue.truth import Fate, fate_by_cloid
 from tests.e2e.kill.life import Told, live
 from tests.e2e.kill.relay import Relay, fork_server
@@ -226,6 +228,9 @@ def _judge(report: Report, journal: Path, told: Path, fates: dict[str, Fate]) ->
             if row is None or row.outcome is None or describe(outcome_from(row.outcome)) != said.outcome:
                 faults.append(f"intent {said.seq} was told {said.outcome}, the journal says {row and row.outcome}")
     faults += [f"journal: {finding}" for finding in verify(journal).findings]
+    with trace_of(journal) as runs:
+        for run, steps in runs:
+            faults += [f"run {run}: {divergence}" for divergence in replay(steps) if divergence is not None]
 
 
 def _rows(journal: Path, report: Report) -> Iterator[IntentRow]:
