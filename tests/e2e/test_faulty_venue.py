@@ -32,7 +32,8 @@ async def test_intents_over_a_faulty_venue_each_end_truthfully(
 ) -> None:
     """X1, X2, X4, X7, D3, P3: every ticket ends, nothing stays unknown, inflight returns to 0, no outcome is untrue."""
     options = ("--seed", str(SEED), "--address-budget", "1000000", "--faults", json.dumps(faults))
-    async with venue_and_config(*options, tick_ms=20, post_timeout_ms=3_000, drain_ms=5_000) as (venue, config):
+    settings = {"tick_ms": 10, "post_timeout_ms": 3_000, "quarantine_ms": 3_000, "drain_ms": 5_000}
+    async with venue_and_config(*options, **settings) as (venue, config):
         async with Executor.open(config) as executor:
             workload = await Workload.around_the_market(executor, venue.url, SEED)
             await workload.run(intents)
