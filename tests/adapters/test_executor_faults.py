@@ -171,6 +171,8 @@ async def test_a_ping_that_can_not_be_written_breaks_nothing() -> None:
         driver.write_auxiliary('{"method":"ping"}')
         await until(lambda: world.executor.core.session.epoch == 3)
         await world.ready()
+        assert driver.fault is None
+        assert isinstance(await asyncio.wait_for(world.executor.submit(resting_order()), PATIENCE_S), Resting)
 
 
 # ------------------------------------------------------------------------------------------------ lost replies

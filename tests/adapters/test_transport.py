@@ -348,6 +348,7 @@ async def test_the_proxy_of_the_environment_is_not_used(monkeypatch: pytest.Monk
     monkeypatch.delenv("NO_PROXY", raising=False)
     async with peer(linger) as url, running(url) as (_, diary):
         await until(lambda: "open" in diary.lines)
+        assert not any(line.startswith("lost") for line in diary.lines), "the first attempt went straight there"
 
 
 def test_the_clock_is_that_of_the_machine() -> None:

@@ -72,9 +72,10 @@ def test_switch_that_is_due_and_can_not_be_sent_wakes_nobody() -> None:
 
 def test_switch_that_may_not_have_arrived_is_sent_again_at_once() -> None:
     desk = _desk()
-    _sent(desk)
+    first = _sent(desk)
     desk.pass_time(5_000)
-    _sent(desk)
+    again = _sent(desk)
+    assert (first.ambiguous, again.nonce > first.nonce) == (True, True)
 
 
 def test_switch_strikes_when_the_executor_is_halted_or_not_ready() -> None:

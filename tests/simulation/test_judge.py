@@ -187,6 +187,7 @@ def test_a_cancel_of_an_order_that_was_never_sent_needs_no_venue() -> None:
     court = Court()
     court.tell(court.order(DEAD, attempts=()))
     court.tell(court.cancel(Canceled(), attempts=()))
+    assert court.judge.outcomes == {"NotExecuted": 1, "Canceled": 1}
 
 
 def test_a_cancel_that_is_told_refused_did_nothing_then_or_later() -> None:
@@ -255,6 +256,8 @@ def test_a_fence_has_the_nonce_of_its_post() -> None:
         journal_post(court, post_id)
     court.judge.write(frame(5), fence=False)
     court.judge.write(frame(6), fence=True)
+    with pytest.raises(PromiseBroken, match="NumbersNeverRepeat: post id 6"):
+        court.judge.write(frame(6), fence=True)
 
 
 def test_an_intent_and_a_cloid_are_accepted_once() -> None:

@@ -75,6 +75,7 @@ def everything_explored() -> None:
 @pytest.mark.parametrize("machine", STATE_MACHINES, ids=lambda machine: machine.__name__)
 def test_nothing_breaks(machine: type[Explorer]) -> None:
     explore(machine)
+    assert machine in RECORD.explored
 
 
 @pytest.mark.usefixtures("everything_explored")

@@ -144,6 +144,8 @@ def test_a_short_lock_of_another_program_only_delays(tmp_path: Path) -> None:
         threading.Timer(0.1, other.rollback).start()
         tell(journal, 6)
         other.close()
+        assert journal.outcome_of(cloid_of(1)) is not None
+    assert len(steps_of(path, 1)) == 6
 
 
 def test_a_journal_locked_by_another_program_is_not_opened(tmp_path: Path) -> None:
