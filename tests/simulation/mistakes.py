@@ -1,8 +1,8 @@
 """The mistakes that settlement.md's rules forbid, each as a small patch that puts it back.
 
-`MISTAKES` is the registry: whoever tries whether the simulator can fail goes through it with `kill`. The patches are
-undone afterwards. A mistake that few runs would show names the faults that provoke it; they strike as often as they
-may, all others at the rates that the seed draws.
+`MISTAKES` is the registry: whoever tries whether the simulator can fail goes through it with `kill`. Where the random
+suite has the same mistake, it is that very patch. The patches are undone afterwards. A mistake that few runs would show
+names the faults that provoke it; they strike as often as they may, all others at the rates that the seed draws.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from adapters import recorder
-from adapters.journal import PostRow, Recovered
+from adapters.journal import Recovered
 from adapters.simulation import Failure, process, simulate
 from adapters.simulation.faults import Fault
 from adapters.simulation.journal import Disk
@@ -24,13 +24,14 @@ from machines import events as ev
 from machines import settler, verdict
 from machines.batch import BatchScheduler
 from machines.executor import ExecutorCore
-from machines.intent import Intent, IntentEvent, NotExecuted, Priority, Rejected
-from machines.post import PostEvent, PostRequest, PostRequestManager
+from machines.intent import Intent, IntentEvent, Priority, Rejected
+from machines.post import PostRequest
 from machines.register import IntentRegister
 from machines.reply import PostReply, Refused
-from machines.settlement import Attempt, LookUp, OrderRecord, SettlementEvent, outcome_of
-from machines.settler import Finding, Settler
+from machines.settlement import OrderRecord, outcome_of
+from machines.settler import Finding
 from machines.verdict import Answered, Verdict
+from tests.stateful import mistakes_of_settlement as of_settlement
 
 Patch: TypeAlias = pytest.MonkeyPatch
 Apply: TypeAlias = Callable[[Patch], None]
@@ -104,8 +105,7 @@ def kill(mistake: Mistake, patience: int = PATIENCE) -> Kill | None:
 @mistake(1, breaks=("OutcomeIsTrue", "NothingDeadRuns"), provoked_by=(Fault.CRASH,))
 def a_post_in_hand_at_the_crash_is_forgotten(patch: Patch) -> None:
     """A restart takes up what was sent, and not what was in hand when the executor died."""
-    real = vars(PostRow)["open"].fget
-    patch.setattr(PostRow, "open", property(lambda row: row.state != "queued" and real(row)))
+    of_settlement.rule_01_a_post_in_hand_at_the_crash_is_forgotten(patch)
 
 
 @mistake(1, 2, breaks=("JournalBeforeWrite", "DurableBeforeTold"))
@@ -147,14 +147,7 @@ def post_ids_begin_again_after_a_restart(patch: Patch) -> None:
 @mistake(15, findings=("X3",), breaks=("VenueInflightWithinLimit",), provoked_by=(Fault.CRASH, Fault.SLOW_ANSWER))
 def a_restart_forgets_the_quarantine(patch: Patch) -> None:
     """The unanswered posts of an earlier run take no slot."""
-    real = PostRequestManager.recover
-
-    def recover(self: PostRequestManager, post: PostRequest, now: int) -> None:
-        real(self, post, now)
-        if post.quarantined_until_ms is not None:
-            self._release(post)
-
-    patch.setattr(PostRequestManager, "recover", recover)
+    of_settlement.rule_15_a_recovered_post_is_not_quarantined(patch)
 
 
 @mistake(19, breaks=("OutcomeIsTrue", "NothingDeadRuns"), provoked_by=(Fault.CRASH, Fault.SLOW_ANSWER))
@@ -175,28 +168,14 @@ def a_cancel_that_may_have_run_ends_at_the_restart(patch: Patch) -> None:
 @mistake(5, breaks=("OutcomeIsTrue", "NothingDeadRuns"))
 def a_duplicate_nonce_means_that_the_order_was_processed(patch: Patch) -> None:
     """A fence answered `duplicate nonce` is taken for a refusal of the order."""
-    real = Settler.fence_answered
-
-    def fence_answered(self: Settler, fence: PostRequest, *, won: bool, now: int) -> list[Finding]:
-        attempt = self._fenced_by(fence)
-        if won or attempt is None:
-            return real(self, fence, won=won, now=now)
-        found = [Finding(item, Rejected("the nonce was used"), "fence") for item in attempt.open.values()]
-        self._step(attempt, SettlementEvent.ANSWER)
-        self._close(attempt)
-        return found
-
-    patch.setattr(Settler, "fence_answered", fence_answered)
+    of_settlement.rule_05_a_duplicate_nonce_means_that_the_order_was_processed(patch)
 
 
 @mistake(6, breaks=("NothingDeadRuns", "OutcomeIsTrue", "ExecutedOnce"))
 def a_nonce_that_is_too_low_means_that_it_never_ran(patch: Patch) -> None:
     """A fence answered `nonce too low` is taken for one that won."""
 
-    def fence_won(reply: PostReply) -> bool:
-        return verdict.fence_won(reply) or (isinstance(reply, Refused) and "too low" in reply.reason)
-
-    patch.setattr("machines.executor.fence_won", fence_won)
+    of_settlement.rule_06_a_nonce_that_is_too_low_means_that_the_order_never_ran(patch)
 
 
 @mistake(7, breaks=("OutcomeIsTrue", "NoContradiction", "NothingDeadRuns"))
@@ -220,38 +199,20 @@ def every_error_reply_is_a_refusal(patch: Patch) -> None:
 @mistake(9, breaks=("OutcomeIsTrue", "NothingDeadRuns", "CancelHolds", "NoFaultOfOurOwn"))
 def look_ups_count_before_the_nonce_is_spent(patch: Patch) -> None:
     """An order is looked up without a fence, and its absence is believed."""
-    real = Settler.open
-
-    def open_and_spend(self: Settler, post: PostRequest, items: Any, now: int, **facts: Any) -> Attempt:
-        attempt = real(self, post, items, now, **facts)
-        if post.priority is not Priority.CANCEL:
-            self.spend(attempt, now)
-        return attempt
-
-    patch.setattr(Settler, "open", open_and_spend)
+    of_settlement.rule_09_look_ups_count_before_the_nonce_is_spent(patch)
 
 
 @mistake(9, breaks=("OutcomeIsTrue", "NothingDeadRuns", "NoBlindResend"))
 def one_absence_is_proof(patch: Patch) -> None:
     """The first look-up that finds nothing is believed."""
-    real = LookUp.missed
-
-    def missed(self: LookUp, now: int) -> bool:
-        real(self, now)
-        return True
-
-    patch.setattr(LookUp, "missed", missed)
+    of_settlement.rule_09_one_absence_is_proof(patch)
 
 
 @mistake(10, findings=("P2", "X7"), breaks=("ToldOnce", "NoFaultOfOurOwn"))
 def a_late_report_is_told_as_another_outcome(patch: Patch) -> None:
     """What comes after an outcome is told as an outcome too."""
 
-    def compare(self: ExecutorCore, intent: Intent, *_: object) -> None:
-        if intent.outcome is not None:
-            self._effects.append(ev.IntentEnded(intent))
-
-    patch.setattr(ExecutorCore, "_compare", compare)
+    of_settlement.rule_10_a_late_report_is_told_as_another_outcome(patch)
 
 
 @mistake(
@@ -310,25 +271,14 @@ def settlement_ends_the_quarantine(patch: Patch) -> None:
 @mistake(16, findings=("X3",), breaks=("VenueInflightWithinLimit",))
 def an_unanswered_post_frees_its_slot_at_once(patch: Patch) -> None:
     """There is no quarantine."""
-    real = PostRequestManager.end
-
-    def end(self: PostRequestManager, post: PostRequest, event: PostEvent, now: int, **facts: Any) -> None:
-        real(self, post, event, now, **facts)
-        if post.quarantined_until_ms is not None:
-            self._release(post)
-
-    patch.setattr(PostRequestManager, "end", end)
+    of_settlement.rule_16_an_unanswered_post_frees_its_slot_at_once(patch)
 
 
 @mistake(17, findings=("P7",), breaks=("QueueOrderKept",))
 def returned_items_go_to_the_end(patch: Patch) -> None:
     """What comes back to its queue is sent after what came later."""
 
-    def requeue(self: BatchScheduler, items: tuple[Intent, ...]) -> None:
-        for item in items:
-            self._queues[item.priority][item.seq] = item
-
-    patch.setattr(BatchScheduler, "requeue", requeue)
+    of_settlement.rule_17_a_settled_order_comes_back_at_the_tail(patch)
 
 
 @mistake(18, findings=("B3",), breaks=("QueuesBounded",))
@@ -350,11 +300,7 @@ def admission_counts_waiting_items_only(patch: Patch) -> None:
 def a_missing_order_always_ends_its_cancel(patch: Patch) -> None:
     """A cancel answered "not on the book" ends, though its order may still be under way."""
 
-    def in_doubt(self: ExecutorCore, cancel: Intent, result: Rejected) -> bool:
-        self._end_intent(cancel, IntentEvent.REJECT, result)
-        return False
-
-    patch.setattr(ExecutorCore, "_in_doubt", in_doubt)
+    of_settlement.rule_19_a_missing_order_always_ends_its_cancel(patch)
 
 
 @mistake(19, breaks=("OutcomeIsTrue", "NothingDeadRuns"), provoked_by=(Fault.HAND_OVER_BROKEN, Fault.DISCONNECT))
@@ -374,28 +320,14 @@ def a_record_that_lags_denies_a_cancel(patch: Patch) -> None:
 )
 def an_ambiguous_reduce_only_order_is_sent_again_at_once(patch: Patch) -> None:
     """A reduce-only order whose post was not answered goes back to its queue."""
-    real = ExecutorCore._lose
-
-    def lose(self: ExecutorCore, post: PostRequest, reason: str, **facts: Any) -> None:
-        if post.priority is Priority.REDUCE_ONLY:
-            self._take_back(post, reason)
-        else:
-            real(self, post, reason, **facts)
-
-    patch.setattr(ExecutorCore, "_lose", lose)
+    of_settlement.rule_20_an_ambiguous_reduce_only_order_is_sent_again_at_once(patch)
 
 
 @mistake(20, findings=("X1",), breaks=("OutcomeIsTrue", "NothingDeadRuns", "UnknownNeverReportedAsRejected"))
 def an_ambiguous_order_is_given_up(patch: Patch) -> None:
     """An order whose post was not answered ends as not executed."""
 
-    def lose(self: ExecutorCore, post: PostRequest, reason: str, **_: Any) -> None:
-        self.settler.fence_lost(post)
-        for item in post.items:
-            if item.outcome is None:
-                self._end_intent(item, IntentEvent.ABANDON, NotExecuted(reason))
-
-    patch.setattr(ExecutorCore, "_lose", lose)
+    of_settlement.rule_20_an_ambiguous_order_is_given_up(patch)
 
 
 # ------------------------------------------------------------------------------------------------------- two sources

@@ -14,7 +14,9 @@ from tests.stateful.mistake import REGISTERED, Mistake
 
 SOURCES: Final = (mistakes_of_sending, mistakes_of_settlement, mistakes_of_outcomes)
 """The modules that hold them; importing a module registers its mistakes."""
-MISTAKES: Final[tuple[Mistake, ...]] = tuple(REGISTERED)
-"""All of them."""
+MISTAKES: Final[tuple[Mistake, ...]] = tuple(
+    mistake for source in SOURCES for mistake in REGISTERED if mistake.put_back.__module__ == source.__name__
+)
+"""All of them, in this order whoever imported which module first."""
 
 __all__ = ["MISTAKES", "SOURCES", "Mistake"]
