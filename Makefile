@@ -45,7 +45,7 @@ diagrams: $(READY)  ## docs/machines/*.md from the tables
 	$(BIN)/hip3 diagram
 
 lock:  ## pin again, with hashes (needs uv on the PATH)
-	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+	uv pip compile pyproject.toml --group dev --all-extras --universal --python-version 3.11 --generate-hashes \
 	  --no-header --no-emit-index-url --no-emit-find-links --upgrade --quiet --output-file requirements.lock
 
 clean:

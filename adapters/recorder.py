@@ -18,19 +18,16 @@ from msgspec.structs import replace
 from adapters.journal import Changes, IntentRow, Journal, Move, PostRow, Recovered, Step
 from adapters.outcomes import outcome_from
 from machines import events as ev
+from machines.catalogue import MACHINES, observing
 from machines.clock import Clock
 from machines.executor import ExecutorCore
-from machines.hard_stop import HARD_STOP
-from machines.inflight import INFLIGHT
-from machines.intent import INTENT, ActionKind, Cancel, Intent, IntentState, Modify, Order, Priority, Request, Trigger
-from machines.post import POST, PostRequest, PostState
-from machines.session import SESSION
-from machines.settlement import SETTLEMENT, Attempt
+from machines.intent import ActionKind, Cancel, Intent, IntentState, Modify, Order, Priority, Request, Trigger
+from machines.post import PostRequest, PostState
+from machines.settlement import Attempt
 
 BEGAN: Final = "Began"
 """The first step of every run; it is no event of the core."""
 _OF_POST: Final = ("nonce", "kind", "priority", "items", "expires_ms", "fence_of")
-_MACHINES: Final = (INTENT, POST, INFLIGHT, SETTLEMENT, SESSION, HARD_STOP)
 
 
 class Recorder:
@@ -68,13 +65,8 @@ class Recorder:
     def watching(self) -> Iterator[None]:
         """Note the transitions of the step inside."""
         self._moves = []
-        for machine in _MACHINES:
-            machine.observers.append(self._note)
-        try:
+        with observing(self._note):
             yield
-        finally:
-            for machine in _MACHINES:
-                machine.observers.remove(self._note)
 
     def record(self, event: ev.Event, effects: Sequence[ev.Effect]) -> None:
         """Write the step that `event` caused, before any of its effects.
@@ -131,7 +123,7 @@ class Recorder:
         self._moves.append(Move(machine, _key(obj), event.value, source.value, target.value))
 
 
-_MACHINE_OF: Final[dict[type[Enum], str]] = {machine.events: machine.name for machine in _MACHINES}
+_MACHINE_OF: Final[dict[type[Enum], str]] = {machine.events: machine.name for machine in MACHINES}
 
 
 def _key(obj: Any) -> int:

@@ -69,7 +69,9 @@ class HardStopState(Enum):
     """Whether new orders may pass."""
 
     ARMED = "armed"
+    """New orders may pass."""
     TRIPPED = "tripped"
+    """New orders are refused and queued ones ended; cancels and reduce-only orders go on."""
 
 
 class HardStopEvent(Enum):

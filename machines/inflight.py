@@ -32,9 +32,13 @@ class InflightState(Enum):
     """The band that the count lies in."""
 
     IDLE = "idle"
+    """No slot is occupied."""
     NORMAL = "normal"
+    """Below the high watermark: everything may be sent."""
     DEGRADED = "degraded"
+    """At or over the high watermark: new orders wait, cancels and reduce-only orders are sent."""
     FULL = "full"
+    """At the limit: nothing is sent, cancels included."""
 
 
 class InflightEvent(Enum):

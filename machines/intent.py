@@ -185,15 +185,25 @@ class IntentState(Enum):
     """Where an intent is."""
 
     ACCEPTED = "accepted"
+    """Taken on within this very step; not yet in a queue."""
     QUEUED = "queued"
+    """Waits in its queue, or is back at its place there; nothing of it is on the wire."""
     POSTED = "posted"
+    """Travels in a post that is sent and not ended."""
     UNKNOWN = "unknown"
+    """Its attempt may or may not have run: neither rejected nor sent again until it is settled."""
     WAITING = "waiting"
+    """A cancel whose answer proves nothing until the fate of its order is settled."""
     RESTING = "resting"
+    """Outcome: the order is on the book."""
     FILLED = "filled"
+    """Outcome: the order traded."""
     REJECTED = "rejected"
+    """Outcome: the venue refused it."""
     CANCELED = "canceled"
+    """Outcome: the cancel was carried out, or the order ended without having traded."""
     NOT_EXECUTED = "not_executed"
+    """Outcome: it had no effect and never will."""
 
 
 class IntentEvent(Enum):

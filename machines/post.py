@@ -40,12 +40,19 @@ class PostState(Enum):
     """Where a post is."""
 
     QUEUED = "queued"
+    """Made from a batch and in hand: not registered, no slot."""
     SENT = "sent"
+    """Its frame was handed to an open socket; it holds an inflight slot until it ends."""
     ACKED = "acked"
+    """Ended: the venue took the action and answered for each item."""
     FAILED = "failed"
+    """Ended: the venue answered with an error for the whole post."""
     TIMED_OUT = "timed_out"
+    """Ended without an answer in time: its fate is unknown, its slot is in quarantine."""
     DISCONNECTED = "disconnected"
+    """Ended with its connection: its fate is unknown, its slot is in quarantine."""
     UNSENT = "unsent"
+    """Ended before any byte left; it never held a slot."""
 
 
 class PostEvent(Enum):

@@ -22,11 +22,17 @@ class SessionState(Enum):
     """Where the connection is."""
 
     DISCONNECTED = "disconnected"
+    """No connection; the shell will try again."""
     CONNECTING = "connecting"
+    """An attempt is under way."""
     SYNCING = "syncing"
+    """Connected: cancels and reduce-only orders are sent; clock, markets, key or the past are not yet known."""
     READY = "ready"
+    """Connected, and everything is known: new orders are sent too."""
     DRAINING = "draining"
+    """Shutting down: nothing more is accepted, cancels and reduce-only orders are still sent."""
     CLOSED = "closed"
+    """Over; nothing is sent or accepted any more."""
 
 
 class SessionEvent(Enum):

@@ -41,10 +41,15 @@ class SettlementState(Enum):
     """What is known of an attempt."""
 
     UNKNOWN = "unknown"
+    """The attempt may or may not have run; a fence is to be sent, or its expiry waited for."""
     FENCING = "fencing"
+    """A noop with the attempt's nonce is on the wire."""
     LOOKING_UP = "looking_up"
+    """The nonce is spent, so that the venue's record of each item now tells."""
     EXECUTED = "executed"
+    """Settled: the action ran, whatever became of each item."""
     NEVER_EXECUTED = "never_executed"
+    """Settled: the action never ran and never can."""
 
 
 class SettlementEvent(Enum):

@@ -2,16 +2,6 @@
 \* The transition tables of machines/, one row as <<event, source, target>>.
 \* Written by adapters/verification/tla_tables.py (spec/README.md says how); not to be edited.
 
-PostStates == {"queued", "sent", "acked", "failed", "timed_out", "disconnected", "unsent"}
-PostFinal == {"acked", "failed", "timed_out", "disconnected", "unsent"}
-PostRows == {
-  <<"send", "queued", "sent">>,
-  <<"refuse", "queued", "unsent">>,
-  <<"ack", "sent", "acked">>,
-  <<"fail", "sent", "failed">>,
-  <<"time_out", "sent", "timed_out">>,
-  <<"disconnect", "sent", "disconnected">>}
-
 IntentStates == {"accepted", "queued", "posted", "unknown", "waiting", "resting", "filled", "rejected", "canceled", "not_executed"}
 IntentFinal == {"resting", "filled", "rejected", "canceled", "not_executed"}
 IntentRows == {
@@ -36,6 +26,47 @@ IntentRows == {
   <<"return_", "waiting", "queued">>,
   <<"reject", "waiting", "rejected">>,
   <<"drop", "waiting", "not_executed">>}
+
+PostStates == {"queued", "sent", "acked", "failed", "timed_out", "disconnected", "unsent"}
+PostFinal == {"acked", "failed", "timed_out", "disconnected", "unsent"}
+PostRows == {
+  <<"send", "queued", "sent">>,
+  <<"refuse", "queued", "unsent">>,
+  <<"ack", "sent", "acked">>,
+  <<"fail", "sent", "failed">>,
+  <<"time_out", "sent", "timed_out">>,
+  <<"disconnect", "sent", "disconnected">>}
+
+InflightStates == {"idle", "normal", "degraded", "full"}
+InflightFinal == {}
+InflightRows == {
+  <<"acquire", "idle", "normal">>,
+  <<"acquire", "idle", "degraded">>,
+  <<"acquire", "idle", "full">>,
+  <<"acquire", "normal", "normal">>,
+  <<"acquire", "normal", "degraded">>,
+  <<"acquire", "normal", "full">>,
+  <<"acquire", "degraded", "degraded">>,
+  <<"acquire", "degraded", "full">>,
+  <<"release", "normal", "idle">>,
+  <<"release", "normal", "normal">>,
+  <<"release", "degraded", "idle">>,
+  <<"release", "degraded", "normal">>,
+  <<"release", "degraded", "degraded">>,
+  <<"release", "full", "idle">>,
+  <<"release", "full", "degraded">>,
+  <<"release", "full", "normal">>,
+  <<"quarantine", "normal", "normal">>,
+  <<"quarantine", "degraded", "degraded">>,
+  <<"quarantine", "full", "full">>,
+  <<"clear", "normal", "idle">>,
+  <<"clear", "normal", "normal">>,
+  <<"clear", "degraded", "idle">>,
+  <<"clear", "degraded", "normal">>,
+  <<"clear", "degraded", "degraded">>,
+  <<"clear", "full", "idle">>,
+  <<"clear", "full", "degraded">>,
+  <<"clear", "full", "normal">>}
 
 SettlementStates == {"unknown", "fencing", "looking_up", "executed", "never_executed"}
 SettlementFinal == {"executed", "never_executed"}
@@ -73,37 +104,6 @@ SessionRows == {
   <<"drain", "disconnected", "closed">>,
   <<"drain", "connecting", "closed">>,
   <<"close", "draining", "closed">>}
-
-InflightStates == {"idle", "normal", "degraded", "full"}
-InflightFinal == {}
-InflightRows == {
-  <<"acquire", "idle", "normal">>,
-  <<"acquire", "idle", "degraded">>,
-  <<"acquire", "idle", "full">>,
-  <<"acquire", "normal", "normal">>,
-  <<"acquire", "normal", "degraded">>,
-  <<"acquire", "normal", "full">>,
-  <<"acquire", "degraded", "degraded">>,
-  <<"acquire", "degraded", "full">>,
-  <<"release", "normal", "idle">>,
-  <<"release", "normal", "normal">>,
-  <<"release", "degraded", "idle">>,
-  <<"release", "degraded", "normal">>,
-  <<"release", "degraded", "degraded">>,
-  <<"release", "full", "idle">>,
-  <<"release", "full", "degraded">>,
-  <<"release", "full", "normal">>,
-  <<"quarantine", "normal", "normal">>,
-  <<"quarantine", "degraded", "degraded">>,
-  <<"quarantine", "full", "full">>,
-  <<"clear", "normal", "idle">>,
-  <<"clear", "normal", "normal">>,
-  <<"clear", "degraded", "idle">>,
-  <<"clear", "degraded", "normal">>,
-  <<"clear", "degraded", "degraded">>,
-  <<"clear", "full", "idle">>,
-  <<"clear", "full", "degraded">>,
-  <<"clear", "full", "normal">>}
 
 HardStopStates == {"armed", "tripped"}
 HardStopFinal == {}

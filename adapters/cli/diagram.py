@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from adapters import diagram
+from adapters.diagram import mermaid
+from adapters.diagram.reading import installed, read
 from adapters.exit_codes import ExitCode
 
 
@@ -20,11 +21,11 @@ def command(
     The output depends on the tables only, so that a diff of it is a diff of the machines.
     """
     if not check:
-        changed = diagram.write(out)
-        typer.echo(f"{len(changed)} of {len(diagram.pages())} pages changed in {out}")
+        changed = mermaid.write(out)
+        typer.echo(f"{len(changed)} of {len(mermaid.pages(read(installed())))} pages changed in {out}")
         return
-    outdated = diagram.stale(out)
+    outdated = mermaid.stale(out)
     if outdated:
         typer.echo(f"out of date in {out}: {', '.join(outdated)}; run: hip3 diagram --out {out}", err=True)
         raise typer.Exit(ExitCode.DISAGREES)
-    typer.echo(f"all {len(diagram.pages())} pages in {out} are up to date")
+    typer.echo(f"all {len(mermaid.pages(read(installed())))} pages in {out} are up to date")

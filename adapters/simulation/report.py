@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from adapters.simulation.faults import Fault, Sight
-from adapters.simulation.world import HOUR_MS, MACHINES, Failure, Move, Result
+from adapters.simulation.world import HOUR_MS, Failure, Move, Result
+from machines.catalogue import MACHINES
 
 HOURS: Final = 0.1
 """Default length of phase 1, in simulated hours."""

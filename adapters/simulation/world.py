@@ -28,16 +28,11 @@ from adapters.simulation.timeline import Timeline
 from adapters.simulation.venue import Venue, VenueRules
 from machines import events as ev
 from machines.batch import QueueLimits
-from machines.hard_stop import HARD_STOP
-from machines.inflight import INFLIGHT
-from machines.intent import INTENT
+from machines.catalogue import observing
 from machines.nonce import Drift
-from machines.post import POST
-from machines.session import SESSION
 from machines.settings import CoreSettings
-from machines.settlement import SETTLEMENT, OrderRecord
+from machines.settlement import OrderRecord
 
-MACHINES: Final = (HARD_STOP, INFLIGHT, INTENT, POST, SESSION, SETTLEMENT)
 Move: TypeAlias = tuple[Enum, Enum, Enum]
 """Event, source and target: a row of a table; the enums tell the machines apart."""
 
@@ -143,13 +138,8 @@ def _counting(moves: Counter[Move]) -> Iterator[None]:
     def note(_: Any, event: Enum, source: Enum, target: Enum) -> None:
         moves[event, source, target] += 1
 
-    for machine in MACHINES:
-        machine.observers.append(note)
-    try:
+    with observing(note):
         yield
-    finally:
-        for machine in MACHINES:
-            machine.observers.remove(note)
 
 
 class Simulation:

@@ -15,12 +15,12 @@ from functools import partial
 from multiprocessing import get_context
 from typing import Any, Final
 
-from adapters.diagram import all_machines
 from adapters.verification import lifecycle
 from adapters.verification.level import Check, CheckFailed, Options, check
 from adapters.verification.search import Found, Move, Search, SearchFailed
 from adapters.verification.world import Deed, Fault, Scenario
 from machines.batch import QueueLimits
+from machines.catalogue import MACHINES
 from machines.intent import Cancel, Canceled, Filled, NotExecuted, Order, Rejected, Request, Resting
 from machines.post import POST
 from machines.settings import CoreSettings
@@ -177,7 +177,7 @@ def _told(found: Found) -> str:
 
 
 def _every_row(moves: set[Move]) -> str:
-    rows = [(row.event, row.source, row.target) for machine, _ in all_machines() for row in machine.table]
+    rows = [(row.event, row.source, row.target) for machine in MACHINES for row in machine.table]
     missed = [
         f"{event.value} from {source.value} to {target.value}"
         for event, source, target in rows

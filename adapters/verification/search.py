@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, TypeAlias
 
-from adapters.diagram import all_machines
 from adapters.verification.abstraction import key_of
 from adapters.verification.copying import copy_of
 from adapters.verification.small_venue import PromiseBroken
 from adapters.verification.world import Choice, Scenario, World
+from machines.catalogue import observing
 from machines.errors import MachinesError
 
 Move: TypeAlias = tuple[Enum, Enum, Enum]
@@ -152,11 +152,5 @@ def _moves_noted(moves: set[Move]) -> Iterator[None]:
     def note(_: object, event: Enum, source: Enum, target: Enum) -> None:
         moves.add((event, source, target))
 
-    machines = [machine for machine, _ in all_machines()]
-    for machine in machines:
-        machine.observers.append(note)
-    try:
+    with observing(note):
         yield
-    finally:
-        for machine in machines:
-            machine.observers.remove(note)

@@ -9,26 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import spec
-from machines.hard_stop import HARD_STOP
-from machines.inflight import INFLIGHT
-from machines.intent import INTENT
-from machines.post import POST
-from machines.session import SESSION
-from machines.settlement import SETTLEMENT
-from machines.table import StateMachine
+from machines.catalogue import MACHINES, AnyMachine
 
-MACHINES: Final[dict[str, StateMachine[Any, Any]]] = {
-    "Post": POST,
-    "Intent": INTENT,
-    "Settlement": SETTLEMENT,
-    "Session": SESSION,
-    "Inflight": INFLIGHT,
-    "HardStop": HARD_STOP,
-}
-"""The machines by their names in the model."""
+NAMES: Final = {machine.name: machine.name.title().replace("_", "") for machine in MACHINES}
+"""The machines' names in the model: `hard_stop` is `HardStop` there."""
 
 _HEAD: Final = """\
 ------------------------------- MODULE Tables -------------------------------
@@ -39,7 +26,7 @@ _HEAD: Final = """\
 
 def tables_module() -> str:
     """The text of `spec/Tables.tla`, as the tables of machines/ have it now."""
-    return _HEAD + "".join(_machine(name, machine) for name, machine in MACHINES.items()) + "=" * 77 + "\n"
+    return _HEAD + "".join(_machine(NAMES[machine.name], machine) for machine in MACHINES) + "=" * 77 + "\n"
 
 
 def write_tables(path: Path) -> None:
@@ -47,7 +34,7 @@ def write_tables(path: Path) -> None:
     path.write_text(tables_module(), encoding="utf-8")
 
 
-def _machine(name: str, machine: StateMachine[Any, Any]) -> str:
+def _machine(name: str, machine: AnyMachine) -> str:
     members = machine.states.__members__.values()
     rows = [f'<<"{row.event.value}", "{row.source.value}", "{row.target.value}">>' for row in machine.table]
     return (

@@ -14,6 +14,7 @@ import pytest
 from adapters.journal import JournalMisused, PostRow, Recovered, SqliteJournal, Step, verify
 from adapters.recorder import Recorder, facts_of, intent_row, numbered, post_row, recovered_event, restored
 from machines import events as ev
+from machines.catalogue import MACHINES
 from machines.clock import ManualClock
 from machines.errors import IllegalEvent
 from machines.executor import ExecutorCore
@@ -30,7 +31,6 @@ from tests.machines.builders import (
     RESTING,
     RUN_ID,
     Desk,
-    all_machines,
     cancel,
     cloid,
     order,
@@ -326,7 +326,7 @@ def test_what_another_core_does_meanwhile_is_not_recorded(desk: RecordedDesk) ->
     """The machines are shared; they are watched during a step only, also if it ends with an error."""
     with pytest.raises(IllegalEvent), desk.recorder.watching():
         desk.core.handle(ev.StopReset("it is armed"))
-    assert [machine.observers for machine in all_machines()] == [[]] * len(all_machines())
+    assert [machine.observers for machine in MACHINES] == [[]] * len(MACHINES)
     Desk().post(order())
     desk.submit(order(cloid=ONE))
     assert [move.machine for move in desk.steps[-1].moves] == ["intent"]

@@ -6,15 +6,11 @@ remembers every post and intent it ever saw, and after each event checks *all* i
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
-from enum import Enum
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeVar
 
-import machines
 from machines import events as ev
 from machines.batch import BatchScheduler, QueueLimits
 from machines.clock import ManualClock
@@ -40,11 +36,9 @@ from machines.reply import Accepted, PostReply, Refused
 from machines.session import SessionState
 from machines.settings import CoreSettings
 from machines.settlement import ABSENCES_NEEDED, LOOK_UP_EVERY_MS, Attempt, OrderRecord
-from machines.table import StateMachine
 from spec.invariants import violations
 
 T = TypeVar("T")
-AnyMachine: TypeAlias = StateMachine[Enum, Enum]
 
 NOW: Final = 1_700_000_000_000
 """Unix ms at which every clock of these tests begins."""
@@ -62,16 +56,6 @@ TOO_LOW: Final = Refused("Invalid nonce: nonce too low 7 < 9")
 """The nonce is spent, and no more is said (settlement.md, rules 5 to 7)."""
 
 _ORDER: Final = Order(market="xyz:TSLA", side="buy", size="1", price="400")
-
-
-def all_machines() -> list[AnyMachine]:
-    """Every state machine that a module of `machines` defines, found by looking, so that none can be forgotten."""
-    found: dict[str, AnyMachine] = {}
-    for module in pkgutil.iter_modules(machines.__path__):
-        for value in vars(importlib.import_module(f"machines.{module.name}")).values():
-            if isinstance(value, StateMachine):
-                found[value.name] = value
-    return list(found.values())
 
 
 def fields(obj: object) -> dict[str, object]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from random import Random
-from typing import Any, Final, get_args
+from typing import Final, get_args
 
 import pytest
 
 from machines import events as ev
 from machines.batch import QueueLimits
+from machines.catalogue import AnyMachine, observing
 from machines.clock import ManualClock
 from machines.intent import (
     INTENT,
@@ -38,7 +39,6 @@ from tests.machines.builders import (
     MISSING,
     NOW,
     RESTING,
-    AnyMachine,
     Desk,
     cancel,
     cancel_intent,
@@ -333,24 +333,21 @@ class _World:
 
 Row = tuple[str, str, str, str]
 """Machine, event, source and target of a transition."""
-MACHINES: Final[tuple[Any, ...]] = (INTENT, POST, SETTLEMENT)
+MACHINES: Final[tuple[AnyMachine, ...]] = (INTENT, POST, SETTLEMENT)
 
 
 @contextmanager
 def _noting(taken: set[Row]) -> Iterator[None]:
     """Notes the transitions that are taken."""
 
-    def observer(machine: AnyMachine) -> Callable[[object, Enum, Enum, Enum], None]:
-        return lambda _, event, source, target: taken.add((machine.name, event.name, source.name, target.name))
+    named = {machine.events: machine.name for machine in MACHINES}
 
-    observers = [observer(machine) for machine in MACHINES]
-    for machine, note in zip(MACHINES, observers, strict=True):
-        machine.observers.append(note)
-    try:
+    def note(_: object, event: Enum, source: Enum, target: Enum) -> None:
+        if type(event) in named:
+            taken.add((named[type(event)], event.name, source.name, target.name))
+
+    with observing(note):
         yield
-    finally:
-        for machine, note in zip(MACHINES, observers, strict=True):
-            machine.observers.remove(note)
 
 
 @cache

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from machines.catalogue import MACHINES, AnyMachine
 from machines.errors import IllegalEvent
 from machines.hard_stop import HardStop, HardStopEvent, HardStopState
 from machines.inflight import InflightEvent, InflightState
@@ -21,7 +22,7 @@ from machines.intent import Filled, IntentEvent, IntentState
 from machines.post import PostEvent, PostState
 from machines.session import Session, SessionEvent, SessionState
 from machines.settlement import Attempt, LookUp, SettlementEvent, SettlementState
-from tests.machines.builders import AnyMachine, all_machines, fields, intent, post_request, tracker
+from tests.machines.builders import fields, intent, post_request, tracker
 
 Setup = tuple[Any, dict[str, object], dict[Enum, dict[str, object]]]
 """An object in some state, what else to watch, and the facts of each event."""
@@ -227,8 +228,8 @@ EXPECTED = {
 }
 PAIRS = [
     pytest.param(machine, state, event, id=f"{machine.name}-{state.value}-{event.value}")
-    for machine in all_machines()
-    for state, event in product(machine.states, machine.events)
+    for machine in MACHINES
+    for state, event in product(machine.states.__members__.values(), machine.events.__members__.values())
 ]
 
 
@@ -264,8 +265,8 @@ def test_pair(machine: AnyMachine, state: Enum, event: Enum) -> None:
 def test_every_expectation_is_tried() -> None:
     tried = {
         (machine.name, state, event)
-        for machine in all_machines()
-        for state, event in product(machine.states, machine.events)
+        for machine in MACHINES
+        for state, event in product(machine.states.__members__.values(), machine.events.__members__.values())
     }
     expected = {(name, *pair) for name, machine in EXPECTED.items() for pair in machine.moves}
     assert expected <= tried

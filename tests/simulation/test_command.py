@@ -19,7 +19,7 @@ from adapters.exit_codes import ExitCode
 from adapters.simulation import Report, simulate
 from adapters.simulation.faults import Fault, Sight
 from adapters.simulation.report import COMPLETE_FROM_HOURS
-from adapters.simulation.world import MACHINES
+from machines.catalogue import MACHINES
 from tests.simulation.mistakes import MISTAKES
 
 app = typer.Typer()

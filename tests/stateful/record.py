@@ -20,7 +20,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, get_state_machine
 from hypothesis.stateful import rule as hypothesis_rule
 from hypothesis.strategies import SearchStrategy
 
-from tests.machines.builders import all_machines
+from machines.catalogue import observing
 
 SEED: Final = 0
 """Of the runs that are to be the same every time.
@@ -89,16 +89,12 @@ class Record:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Record what happens inside; outside, runs that are meant to fail leave no mark."""
-        tables = all_machines()
-        for table in tables:
-            table.observers.append(self.moved)
         self._watching = True
         try:
-            yield
+            with observing(self.moved):
+                yield
         finally:
             self._watching = False
-            for table in tables:
-                table.observers.remove(self.moved)
 
 
 RECORD: Final = Record()

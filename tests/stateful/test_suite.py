@@ -10,11 +10,11 @@ from typing import Final
 
 import pytest
 
+from machines.catalogue import MACHINES
 from machines.inflight import InflightEvent
 from machines.intent import Admission, Canceled, Filled, NotExecuted, Rejected, Resting
 from machines.nonce import Drift
 from machines.post import PostState
-from tests.machines.builders import all_machines
 from tests.stateful.record import RECORD, Explorer, explore, rules_of
 from tests.stateful.suite import STATE_MACHINES
 from tests.stateful.venue import Proof
@@ -86,7 +86,7 @@ def test_every_rule_fired() -> None:
 
 @pytest.mark.usefixtures("everything_explored")
 def test_every_transition_was_made() -> None:
-    moves = {(row.event, row.source, row.target) for table in all_machines() for row in table.table}
+    moves = {(row.event, row.source, row.target) for table in MACHINES for row in table.table}
     assert moves - set(RECORD.moves) == set()
 
 

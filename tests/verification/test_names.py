@@ -11,7 +11,6 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from adapters.diagram import all_machines
 from adapters.journal import Step
 from adapters.recorder import BEGAN
 from adapters.replay import _EVENTS as REPLAYED
@@ -19,6 +18,7 @@ from adapters.simulation.world import Simulation
 from adapters.verification.model import SPEC
 from adapters.verification.trace_tla import _EFFECTS as OF_TRACE_DATA
 from machines import events as ev
+from machines.catalogue import MACHINES
 from spec.invariants import INVARIANTS
 from tests.docs.test_documents import ROOT
 
@@ -32,7 +32,7 @@ READER = _code("TraceExecutor.tla")
 MODEL = _code("Executor.tla")
 EVENTS = {kind.__name__ for kind in get_args(ev.Event)}
 EFFECTS = {kind.__name__ for kind in get_args(ev.Effect)}
-TABLES = {str(machine.name): machine for machine, _ in all_machines()}
+TABLES = {str(machine.name): machine for machine in MACHINES}
 
 
 def _definition(name: str) -> str:

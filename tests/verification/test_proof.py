@@ -8,11 +8,11 @@ from typing import Final
 
 import pytest
 
-from adapters.diagram import AnyMachine
 from adapters.verification import nonce_proof, posts_proof
 from adapters.verification.level import Check, Options
 from adapters.verification.proof import WrongTable, first_flaw, run_proof, with_table, wrong_tables
 from machines import inflight, post
+from machines.catalogue import AnyMachine
 from machines.inflight import INFLIGHT
 from machines.post import POST
 

@@ -7,34 +7,32 @@ from pathlib import Path
 
 import pytest
 
-from adapters.diagram import AnyMachine, all_machines, pages, render, stale, write
+from adapters.diagram.chart import Chart
+from adapters.diagram.mermaid import pages, render, stale, write
+from adapters.diagram.reading import installed, read
 
-ROOT = Path(__file__).parents[2]
-MACHINES = all_machines()
+ROOT = Path(__file__).parents[3]
+ATLAS = read(installed())
 
 
-@pytest.mark.parametrize(("machine", "prose"), MACHINES, ids=[machine.name for machine, _ in MACHINES])
-def test_a_page_holds_every_row_of_its_table(machine: AnyMachine, prose: str) -> None:
-    page = render(machine, prose)
+@pytest.mark.parametrize("chart", ATLAS.charts, ids=lambda chart: str(chart.name))
+def test_a_page_holds_every_row_of_its_table(chart: Chart) -> None:
+    page = render(chart)
     diagram = page.partition("```mermaid\nstateDiagram-v2\n")[2].partition("```")[0].splitlines()
-    assert diagram[0].strip() == f"[*] --> {machine.initial.value}"
+    assert diagram[0].strip() == f"[*] --> {next(state.name for state in chart.states if state.initial)}"
     arrows = [line.strip() for line in diagram if re.match(r"    \w+ --> \w+: ", line)]
-    assert len(arrows) == len(machine.table)
     table = [line for line in page.splitlines() if line.startswith("| ")][1:]
-    assert len(table) == len(machine.table)
-    for row, arrow, line in zip(machine.table, arrows, table, strict=True):
-        assert arrow.startswith(f"{row.source.value} --> {row.target.value}: {row.event.value}")
-        assert line.startswith(f"| {row.event.value} | {row.source.value} | {row.target.value} |")
+    for row, arrow, line in zip(chart.transitions, arrows, table, strict=True):
+        assert arrow.startswith(f"{row.source} --> {row.target}: {row.event}")
+        assert line.startswith(f"| {row.event} | {row.source} | {row.target} |")
         assert row.why in line
     ends = {line.strip() for line in diagram if line.endswith("--> [*]")}
-    assert ends == {f"{state.value} --> [*]" for state in machine.final}
-    assert prose.strip() in page
+    assert ends == {f"{state.name} --> [*]" for state in chart.final}
+    assert chart.prose.strip() in page
 
 
-def test_all_machines_are_found_and_drawn_the_same_every_time() -> None:
-    assert {machine.name for machine, _ in MACHINES} >= {"hard_stop", "inflight", "intent", "post", "session"}
-    assert pages() == pages()
-    assert list(pages()) == ["README.md", *(f"{machine.name}.md" for machine, _ in MACHINES)]
+def test_all_machines_are_drawn() -> None:
+    assert list(pages(ATLAS)) == ["README.md", *(f"{chart.name}.md" for chart in ATLAS.charts)]
 
 
 def test_the_committed_pages_are_up_to_date() -> None:
@@ -43,7 +41,7 @@ def test_the_committed_pages_are_up_to_date() -> None:
 
 def test_what_differs_is_named_and_mended(tmp_path: Path) -> None:
     folder = tmp_path / "machines"
-    names = sorted(pages())
+    names = sorted(pages(ATLAS))
     assert stale(folder) == names
     assert write(folder) == names
     assert stale(folder) == []
