@@ -111,4 +111,34 @@ HardStopRows == {
   <<"trip", "armed", "tripped">>,
   <<"trip", "tripped", "tripped">>,
   <<"reset", "tripped", "armed">>}
+
+
+\* Which moves, as <<machine, event>>, an event of the core may bring about, in however many strides.
+\* From spec/composition.py.
+May == [
+  BudgetReported |-> {},
+  Closed |-> {<<"inflight", "quarantine">>, <<"intent", "drop">>, <<"intent", "lose">>, <<"intent", "return_">>, <<"post", "disconnect">>, <<"session", "close">>, <<"settlement", "fence_lost">>},
+  ConnectStarted |-> {<<"session", "connect">>},
+  ConnectionLost |-> {<<"inflight", "quarantine">>, <<"intent", "drop">>, <<"intent", "lose">>, <<"intent", "return_">>, <<"post", "disconnect">>, <<"session", "lose">>, <<"settlement", "fence_lost">>},
+  ConnectionOpened |-> {<<"session", "open">>},
+  DrainStarted |-> {<<"intent", "drop">>, <<"session", "drain">>},
+  ErrorReceived |-> {<<"hard_stop", "trip">>, <<"inflight", "clear">>, <<"inflight", "release">>, <<"intent", "abandon">>, <<"intent", "drop">>, <<"intent", "lose">>, <<"intent", "reject">>, <<"intent", "return_">>, <<"intent", "wait">>, <<"post", "fail">>, <<"settlement", "fence_lost">>, <<"settlement", "refuse">>, <<"settlement", "spend">>},
+  FillSeen |-> {<<"settlement", "spend">>},
+  LookUpFailed |-> {},
+  LookedUp |-> {<<"intent", "abandon">>, <<"intent", "cancel">>, <<"intent", "fill">>, <<"intent", "reject">>, <<"intent", "rest">>, <<"intent", "return_">>, <<"session", "synced">>, <<"settlement", "find">>, <<"settlement", "miss">>},
+  MarketsLoaded |-> {<<"session", "synced">>},
+  MessageWritten |-> {},
+  OrderGone |-> {},
+  OrderSeen |-> {<<"intent", "cancel">>, <<"intent", "fill">>, <<"intent", "reject">>, <<"intent", "rest">>, <<"intent", "return_">>, <<"session", "synced">>, <<"settlement", "find">>},
+  PostWritten |-> {<<"inflight", "acquire">>, <<"intent", "post">>, <<"post", "send">>},
+  Recovered |-> {<<"inflight", "acquire">>, <<"inflight", "quarantine">>, <<"intent", "drop">>, <<"intent", "lose">>, <<"intent", "return_">>, <<"post", "disconnect">>, <<"settlement", "fence_lost">>},
+  ReplyReceived |-> {<<"hard_stop", "trip">>, <<"inflight", "clear">>, <<"inflight", "release">>, <<"intent", "abandon">>, <<"intent", "cancel">>, <<"intent", "drop">>, <<"intent", "fill">>, <<"intent", "lose">>, <<"intent", "reject">>, <<"intent", "rest">>, <<"intent", "return_">>, <<"intent", "wait">>, <<"post", "ack">>, <<"post", "fail">>, <<"session", "synced">>, <<"settlement", "answer">>, <<"settlement", "fence_lost">>, <<"settlement", "fence_won">>, <<"settlement", "refuse">>, <<"settlement", "spend">>},
+  SendBroken |-> {<<"inflight", "acquire">>, <<"inflight", "quarantine">>, <<"intent", "lose">>, <<"intent", "post">>, <<"intent", "return_">>, <<"post", "disconnect">>, <<"post", "send">>, <<"settlement", "fence_lost">>},
+  SendRefused |-> {<<"intent", "drop">>, <<"post", "refuse">>, <<"settlement", "fence_lost">>},
+  ServerTimeLearned |-> {<<"hard_stop", "trip">>, <<"intent", "drop">>, <<"session", "synced">>},
+  StopReset |-> {<<"hard_stop", "reset">>},
+  StopTripped |-> {<<"hard_stop", "trip">>, <<"intent", "drop">>},
+  Submit |-> {<<"hard_stop", "trip">>, <<"intent", "cancel">>, <<"intent", "drop">>, <<"intent", "enqueue">>},
+  Tick |-> {<<"hard_stop", "trip">>, <<"intent", "drop">>, <<"settlement", "fence">>},
+  TimePassed |-> {<<"inflight", "clear">>, <<"inflight", "quarantine">>, <<"intent", "lose">>, <<"intent", "return_">>, <<"post", "time_out">>, <<"settlement", "fence_lost">>, <<"settlement", "spend">>}]
 =============================================================================

@@ -106,47 +106,8 @@ Moved(s, moves, epoch) ==
 -----------------------------------------------------------------------------
 \* 2. What each event may cause
 
-SettlementEvents == {row[1] : row \in SettlementRows}
+\* May says it (Tables.tla); and what is in hand is handed over.
 HandOver == {"PostWritten", "SendRefused", "SendBroken"}
-
-Of(machine, events) == {machine} \X events
-Ended == Of("intent", {"rest", "fill", "reject", "cancel", "abandon"})
-Again == Of("intent", {"return_"})
-Dropped == Of("intent", {"drop"})
-Halts == Of("hard_stop", {"trip"}) \cup Dropped
-Lost == Of("intent", {"lose"}) \cup Again \cup Of("inflight", {"quarantine"}) \cup Of("settlement", {"fence_lost"})
-Synced == Of("session", {"synced"})
-Answers == Of("post", {"ack", "fail"}) \cup Of("inflight", {"release", "clear"}) \cup Ended \cup Again
-           \cup Of("intent", {"wait", "lose"}) \cup Of("settlement", SettlementEvents \ {"fence", "find", "miss"})
-           \cup Synced \cup Halts
-
-May ==
-  [Submit |-> Of("intent", {"enqueue", "cancel"}) \cup Halts,
-   StopTripped |-> Halts,
-   StopReset |-> Of("hard_stop", {"reset"}),
-   DrainStarted |-> Of("session", {"drain"}) \cup Dropped,
-   Closed |-> Of("session", {"close"}) \cup Of("post", {"disconnect"}) \cup Lost \cup Dropped,
-   Tick |-> Of("settlement", {"fence"}) \cup Halts,
-   TimePassed |-> Of("post", {"time_out"}) \cup Of("inflight", {"clear"}) \cup Of("settlement", {"spend"}) \cup Lost,
-   PostWritten |-> Of("post", {"send"}) \cup Of("inflight", {"acquire"}) \cup Of("intent", {"post"}),
-   SendRefused |-> Of("post", {"refuse"}) \cup Of("settlement", {"fence_lost"}) \cup Dropped,
-   SendBroken |-> Of("post", {"send", "disconnect"}) \cup Of("inflight", {"acquire"}) \cup Of("intent", {"post"})
-                  \cup Lost,
-   MessageWritten |-> {},
-   ConnectStarted |-> Of("session", {"connect"}),
-   ConnectionOpened |-> Of("session", {"open"}),
-   ConnectionLost |-> Of("session", {"lose"}) \cup Of("post", {"disconnect"}) \cup Lost \cup Dropped,
-   ReplyReceived |-> Answers,
-   ErrorReceived |-> Answers,
-   OrderSeen |-> Ended \cup Again \cup Of("settlement", {"find"}) \cup Synced,
-   OrderGone |-> {},
-   FillSeen |-> Of("settlement", {"spend"}),
-   LookedUp |-> Ended \cup Again \cup Of("settlement", {"find", "miss"}) \cup Synced,
-   LookUpFailed |-> {},
-   Recovered |-> Of("post", {"disconnect"}) \cup Of("inflight", {"acquire", "quarantine"}) \cup Dropped,
-   ServerTimeLearned |-> Synced \cup Halts,
-   MarketsLoaded |-> Synced,
-   BudgetReported |-> {}]
 
 \* A post is ended by the answer to it, on the connection that carried it (finding P4); sent by its own hand-over.
 Addressed(s, l, m) ==
