@@ -46,7 +46,10 @@ def read(sources: Mapping[str, str]) -> Atlas:
     charts: list[Chart] = []
     for path, text in sources.items():
         if PurePosixPath(path).parent.as_posix() == MACHINES:
-            charts += _Module(path, text).charts()
+            try:
+                charts += _Module(path, text).charts()
+            except (RecursionError, MemoryError) as error:  # what Python's own parser says of such a text
+                raise UnreadableTable(f"{path}: nested too deeply to be read") from error
     composition = sources.get(COMPOSITION)
     drives = () if composition is None else tuple(_Module(COMPOSITION, composition).drives())
     return Atlas(tuple(sorted(charts, key=lambda chart: chart.name)), drives)

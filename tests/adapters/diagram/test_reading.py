@@ -148,6 +148,16 @@ def test_what_is_not_data_is_refused_with_its_place(old: str, new: str, message:
         read({"machines/lamp.py": LAMP.replace(old, new)})
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["-" * 100_000 + "1", "x = a" + ".a" * 100_000, LAMP.replace("_enough,", "a" + ".a" * 900 + ",")],
+    ids=["parser", "tree", "reader"],
+)
+def test_what_is_nested_too_deeply_is_refused(text: str) -> None:
+    with pytest.raises(UnreadableTable, match=r"machines/lamp\.py: nested too deeply"):
+        read({"machines/lamp.py": text})
+
+
 def test_a_composition_without_its_table_is_refused() -> None:
     with pytest.raises(UnreadableTable, match=r"spec/composition\.py: there is no DRIVES"):
         read({COMPOSITION: "import os"})
