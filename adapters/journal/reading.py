@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from adapters.journal.errors import naming
 from adapters.journal.recovery import decode_post, decode_step
-from adapters.journal.rows import PostRow, Step
+from adapters.journal.rows import Move, PostRow, Step
 from adapters.journal.schema import open_to_read, run_and_seq, step_id
 
 
@@ -36,17 +36,26 @@ class Subject(NamedTuple):
 
     def concerns(self, step: Step) -> bool:
         """Whether `step` is about it."""
-        for move in step.moves:
-            if move.key in (self.intents if move.machine == "intent" else self.posts) and move.machine in _KEYED:
-                return True
-        return self._named_in(step.facts) or self._named_in(step.effects)
+        return any(map(self.moved, step.moves)) or self.names(step.facts) or self.names(step.effects)
 
-    def _named_in(self, value: Any) -> bool:
+    def moved(self, move: Move) -> bool:
+        """Whether it is what `move` moved."""
+        return move.machine in _KEYED and move.key in (self.intents if move.machine == "intent" else self.posts)
+
+    def names(self, value: Any) -> bool:
+        """Whether recorded facts, or effects, speak of it."""
         if isinstance(value, dict):
-            if value.get("post_id") in self.posts or (self.cloid is not None and value.get("cloid") == self.cloid):
-                return True
-            return any(map(self._named_in, value.values()))
-        return isinstance(value, list | tuple) and any(map(self._named_in, value))
+            return self._is_named(value) or any(map(self.names, value.values()))
+        return isinstance(value, list | tuple) and any(map(self.names, value))
+
+    def _is_named(self, value: dict[str, Any]) -> bool:
+        post_id, item = value.get("post_id"), value.get("seq")
+        if post_id is not None and item is not None and self.intents:  # a look-up: of one item of the post
+            return item in self.intents
+        if post_id in self.posts or (self.cloid is not None and value.get("cloid") == self.cloid):
+            return True
+        post, intent = value.get("post"), value.get("intent")  # as effects refer to them
+        return (isinstance(post, int) and post in self.posts) or (isinstance(intent, int) and intent in self.intents)
 
 
 _KEYED = frozenset({"intent", "post", "settlement"})
