@@ -106,6 +106,11 @@ class _Module:
         members = dict(self._members(arguments["states"]))
         initial = self._member(arguments["initial"])
         final = {self._member(state) for state in self._final(arguments["final"])}
+        rows = self._elements(arguments["table"])
+        transitions = tuple(self._transition(row) for row in rows)
+        for row, transition in zip(rows, transitions, strict=True):
+            if not {transition.source, transition.target} <= members.keys():
+                raise self._unreadable(row, "a row between states of this machine")
         return Chart(
             name=self._text(arguments["name"]),
             prose=ast.get_docstring(self.tree) or "",
@@ -114,7 +119,7 @@ class _Module:
             states=tuple(
                 State(name, meaning, name == initial, name in final, line) for name, (meaning, line) in members.items()
             ),
-            transitions=tuple(self._transition(row) for row in self._elements(arguments["table"])),
+            transitions=transitions,
         )
 
     def _transition(self, row: ast.expr) -> Transition:

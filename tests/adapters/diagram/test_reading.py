@@ -139,6 +139,7 @@ def test_an_older_revision_has_no_composition() -> None:
         ("Row(_E.BREAK", "make(_E.BREAK", "expected a Row(…) with event, source, target"),
         ("_S.ON, _S.BROKEN,", "_S.ON,", "expected a Row(…) with event, source, target"),
         ("    LampState,\n    LampEvent", "    Other,\n    LampEvent", "line 32: Other can't be read"),
+        ("_S.ON, _S.BROKEN,", "_S.ON, _E.BREAK,", "line 38: Row(_E.BREAK, _S.ON, _E.BREAK, why='it happens') can't be"),
         ("import os", "import", "machines/lamp.py: no Python"),
     ],
 )
