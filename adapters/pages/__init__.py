@@ -46,6 +46,11 @@ _ENVIRONMENT: Final = Environment(
 _ENVIRONMENT.filters |= {"prose": prose, "breakable": breakable}
 
 
+def source(name: str) -> str:
+    """The text of a file beside the templates, named from adapters/: `diagram/diagram.css`."""
+    return files("adapters").joinpath(name).read_text(encoding="utf-8")
+
+
 def render(template: str, *, script: str = "", **facts: Any) -> str:
     """A page.
 
@@ -57,7 +62,7 @@ def render(template: str, *, script: str = "", **facts: Any) -> str:
     Raises:
         jinja2.UndefinedError: The template shows a fact that was not given.
     """
-    code = files("adapters").joinpath(script).read_text(encoding="utf-8") if script else ""
+    code = source(script) if script else ""
     digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
     policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
     if code:
