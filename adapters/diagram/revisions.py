@@ -158,7 +158,7 @@ class _Git:
         """The modules of a commit."""
         listed = self._run("ls-tree", "-r", "-z", "-l", "--full-tree", commit, f"{MACHINES}/", COMPOSITION, INVARIANTS)
         if listed.returncode:
-            raise MissingHistory(f"the files of {commit[:10]} are not all in this clone: {_said(listed)}; {_REFETCH}")
+            raise MissingHistory(f"the files of {commit[:10]} are not in this clone: {_said(listed)}; {_REFETCH}")
         blobs: dict[str, str] = {}
         sizes: dict[str, int] = {}
         for entry in listed.stdout.split(b"\0")[:-1]:
@@ -166,6 +166,8 @@ class _Git:
             mode, kind, blob, size = facts.decode().split()
             path = raw.decode(errors="surrogateescape")
             if kind == "blob" and mode in _REGULAR and path.endswith(".py"):
+                if not size.isdecimal():  # git says BAD of an object that is not here
+                    raise MissingHistory(f"{path} of {commit[:10]} is not in this clone; {_REFETCH}")
                 blobs[path], sizes[path] = blob, int(size)
         _limit(sizes, commit[:10])
         return dict(zip(blobs, self._texts(list(blobs.values()), commit), strict=True))
@@ -181,7 +183,7 @@ class _Git:
                     yield _text(rest[: int(size)])
                     rest = rest[int(size) + 1 :]
                 case _:
-                    raise MissingHistory(f"a file of {commit[:10]} is not in this clone ({blob[:10]}); {_REFETCH}")
+                    raise GitUnusable(f"git listed {blob} in {commit[:10]}, but does not give it: {_said(answer)}")
 
     def working_tree(self) -> dict[str, str]:
         """The modules as they are on disk now."""
@@ -214,7 +216,7 @@ class _Git:
 
 
 _DEEPEN: Final = "run `git fetch --unshallow` (in GitHub Actions: actions/checkout with fetch-depth: 0)"
-_REFETCH: Final = "fetch them: `git fetch --refetch --no-filter`"
+_REFETCH: Final = "run `git fetch --refetch --no-filter`"
 
 
 def _limit(sizes: Mapping[str, int], where: str) -> None:
