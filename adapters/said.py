@@ -39,7 +39,7 @@ _LISTED: Final = 3
 def numbers(values: Iterable[int]) -> str:
     """Numbers for a reader, in order: `1–3, 7`."""
     runs: list[list[int]] = []
-    for value in sorted(values):
+    for value in sorted(set(values)):
         if runs and value == runs[-1][1] + 1:
             runs[-1][1] = value
         else:

@@ -22,9 +22,9 @@ from adapters.journal import Move, Step
 from adapters.journal.reading import Subject
 from adapters.recorder import BEGAN
 from adapters.said import Party, Said, named, said_by_effect, said_by_event, thought
-from adapters.trace import UnreadableTrace, trace_of
+from adapters.trace import trace_of, understood
 from machines.catalogue import MACHINES
-from machines.intent import Admission
+from machines.intent import Admission, Priority
 
 Runs: TypeAlias = Iterator[tuple[int, Iterator[Step]]]
 
@@ -71,7 +71,7 @@ class Line:
     def moved(self) -> tuple[str, ...]:
         """The moves for a reader: `post 3: sent → acked`, `inflight release: normal → idle`."""
         return tuple(
-            f"{move.machine.replace('_', ' ')} {move.key or move.event}: {move.source} → {move.target}"
+            _printable(f"{move.machine.replace('_', ' ')} {move.key or move.event}: {move.source} → {move.target}")
             for move in self.moves
         )
 
@@ -180,7 +180,7 @@ def _read(runs: Callable[[], AbstractContextManager[Runs]], wanted: int | str) -
         for run, steps in found:
             finder.prefix = None
             for step in steps:
-                with _understood(run, step):
+                with understood(run, step):
                     finder.take(step)
     return finder
 
@@ -202,6 +202,7 @@ class _Finder:
         self.posts: set[int] = {wanted} if isinstance(wanted, int) else set()
         self.fences: dict[int, int] = {}
         self.prefix: str | None = None
+        self._orders: set[int] = set()  # intents that place the order, or were to
         self._oids: set[int] = set()
 
     def take(self, step: Step) -> None:
@@ -217,16 +218,18 @@ class _Finder:
                 case "Transmit":
                     items = {item["intent"] for item in effect["items"]}
                     self._posted(effect["post"]["post"], items, effect["fence_of"])
-                case "IntentEnded" if effect["intent"]["intent"] in self.intents:
+                case "IntentEnded" if effect["intent"]["intent"] in self._orders:
                     self._oids |= {effect["outcome"].get("oid")} - {None}
 
     def _accepted(self, request: dict[str, Any], seq: int) -> None:
         if not isinstance(self.wanted, str):
             return
-        made = request["order"] if request["type"] == "Modify" else request
-        allotted = request["type"] != "Cancel" and made["cloid"] is None and self._allots(seq)
-        named_by = {request.get("cloid"), made.get("cloid")}
-        if allotted or self.wanted in named_by or request.get("oid") in self._oids:
+        if request["type"] != "Cancel":
+            cloid = (request["order"] if request["type"] == "Modify" else request)["cloid"]
+            if cloid == self.wanted or (cloid is None and self._allots(seq)):
+                self._orders.add(seq)
+                self.intents.add(seq)
+        if request["cloid"] == self.wanted or request.get("oid") in self._oids:  # a cancel or a modify of it
             self.intents.add(seq)
 
     def _allots(self, seq: int) -> bool:
@@ -250,7 +253,9 @@ class _Finder:
             *facts["lost_cancels"],
             *(item for post in facts["posts"] for item in post["items"]),
         ]
-        self.intents |= {row["seq"] for row in rows if row["cloid"] == self.wanted}
+        of_it = {row["seq"]: row["priority"] for row in rows if row["cloid"] == self.wanted}
+        self.intents |= of_it.keys()
+        self._orders |= {seq for seq, priority in of_it.items() if priority != Priority.CANCEL.value}
         for post in facts["posts"]:
             row = post["row"]
             self._posted(row["post_id"], set(row["items"]), row["fence_of"])
@@ -263,7 +268,7 @@ def _chapter(run: int, steps: Iterable[Step], subject: Subject | None) -> Chapte
     told: list[tuple[Step, list[tuple[Said, tuple[Move, ...]]]]] = []
     still_open: set[tuple[str, int]] = set()
     for step in steps:
-        with _understood(run, step):
+        with understood(run, step):
             concerned = subject is None or subject.concerns(step)
             near = concerned or bool(still_open)
             moves = _moves(step, subject) if near else ()
@@ -279,7 +284,9 @@ def _chapter(run: int, steps: Iterable[Step], subject: Subject | None) -> Chapte
         run,
         first.unix_ms,
         tuple(
-            Line(step.seq, step.monotonic_ms - first.monotonic_ms, *said, moves)
+            Line(
+                step.seq, step.monotonic_ms - first.monotonic_ms, said.source, said.target, _printable(said.text), moves
+            )
             for step, sentences in told
             for said, moves in sentences
         ),
@@ -290,15 +297,21 @@ def _sentences(
     step: Step, subject: Subject | None, moves: tuple[Move, ...], *, concerned: bool, near: bool
 ) -> Iterator[Said]:
     """What the step says of the subject, and of what concerns all while something of the subject is open (`near`)."""
-    told = [effect for effect in step.effects if subject is None or subject.names(effect) or (near and _of_all(effect))]
+
+    def spoken_to_all(effect: dict[str, Any]) -> bool:
+        kind = effect["type"]
+        return near if kind in _OF_ALL else concerned and kind == "Admitted"  # a refusal names no intent
+
+    told = [effect for effect in step.effects if subject is None or subject.names(effect) or spoken_to_all(effect)]
     event = said_by_event(step.event, step.facts) if concerned or (near and step.event in _FRAME) else None
     if event is None and moves and step.event != "Tick":  # what a tick moves, the post that it sends tells
         event = thought(step.event)
     return (said for said in (event, *map(said_by_effect, told)) if said is not None)
 
 
-def _of_all(effect: dict[str, Any]) -> bool:
-    return effect["type"] in _OF_ALL
+def _printable(text: str) -> str:
+    """A text of a venue's or a strategy's on one line, and without what a terminal would obey."""
+    return "".join(sign if sign.isprintable() else " " for sign in text)
 
 
 def _moves(step: Step, subject: Subject | None) -> tuple[Move, ...]:
@@ -322,17 +335,6 @@ def _note(move: Move, still_open: set[tuple[str, int]]) -> None:
         still_open.discard(thing)
     elif move.key:
         still_open.add(thing)
-
-
-@contextmanager
-def _understood(run: int, step: Step) -> Iterator[None]:
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        what = f"{type(error).__name__}: {error}"
-        raise UnreadableTrace(
-            f"run {run}, step {step.seq} ({step.event}) is not what an executor writes: {what}"
-        ) from error
 
 
 # ------------------------------------------------------------------------------------------------------------ rendering
@@ -368,6 +370,4 @@ _PLAIN: Final = frozenset(" .,:+-–→…×()/_'?=@")
 
 def _escaped(text: str) -> str:
     """A text that Mermaid shows as it is, whatever a venue or a strategy wrote into it."""
-    return "".join(
-        sign if sign.isalnum() or sign in _PLAIN else " " if ord(sign) < ord(" ") else f"#{ord(sign)};" for sign in text
-    )
+    return "".join(sign if sign.isalnum() or sign in _PLAIN else f"#{ord(sign)};" for sign in text)

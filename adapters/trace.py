@@ -48,6 +48,22 @@ def trace_of(path: Path) -> Iterator[Iterator[tuple[int, Iterator[Step]]]]:
         yield _by_run(_lines(path))
 
 
+@contextmanager
+def understood(run: int, step: Step) -> Iterator[None]:
+    """Read the facts, moves and effects of a step inside: they are what a file says, and not checked before.
+
+    Raises:
+        UnreadableTrace: One of them is missing, or of another kind than an executor writes.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        found = f"{type(error).__name__}: {error}"
+        raise UnreadableTrace(
+            f"run {run}, step {step.seq} ({step.event}) is not what an executor writes: {found}"
+        ) from error
+
+
 def _by_run(steps: Iterator[RunStep]) -> Iterator[tuple[int, Iterator[Step]]]:
     for run, entries in groupby(steps, key=lambda entry: entry.run):
         yield run, (entry.step for entry in entries)
