@@ -59,7 +59,7 @@ class Line:
 
     @property
     def width(self) -> float:
-        """In px: that of Helvetica, Arial or Liberation Sans at most, by the sort of each letter."""
+        """In px: about that of Helvetica, Arial or Liberation Sans, by the sort of each letter."""
         ems = sum(0.3 if letter in _NARROW else 0.86 if letter in _BROAD else 0.54 for letter in self.text)
         return ems * FONT_SIZES[self.style] * (1.08 if self.style == "name" else 1)
 

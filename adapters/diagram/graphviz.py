@@ -181,7 +181,7 @@ class _Placed(msgspec.Struct):
     """A graph as Graphviz tells it; in points, and upwards."""
 
     bb: str
-    objects: list[_Node]
+    objects: list[_Node] = []
     edges: list[_Edge] = []
 
 

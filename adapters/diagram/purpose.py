@@ -1,0 +1,72 @@
+"""What stands around a machine: what its events serve, what brings them about, and what they bring about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from adapters.diagram.chart import Atlas, Chart, Drive, Function, Transition
+from spec.invariants import Invariant
+from spec.traceability import FINDINGS, invariants_of
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event of a machine.
+
+    Attributes:
+        name: As in the table.
+        findings: The ids of the findings that it answers, as the installed catalogue has them.
+        invariants: Those that cover one of these findings.
+        causes: What brings it about.
+        effects: What it brings about.
+    """
+
+    name: str
+    findings: tuple[str, ...]
+    invariants: tuple[Invariant, ...]
+    causes: tuple[Drive, ...]
+    effects: tuple[Drive, ...]
+
+
+def events(atlas: Atlas, chart: Chart) -> tuple[Event, ...]:
+    """The events of a machine, in the order of its table."""
+    return tuple(_event(atlas, chart, name) for name in dict.fromkeys(row.event for row in chart.transitions))
+
+
+def entering(chart: Chart, state: str) -> tuple[Transition, ...]:
+    """The transitions that lead into a state from another."""
+    return tuple(row for row in chart.transitions if row.target == state != row.source)
+
+
+def leaving(chart: Chart, state: str) -> tuple[Transition, ...]:
+    """The transitions that lead out of a state to another."""
+    return tuple(row for row in chart.transitions if row.source == state != row.target)
+
+
+def staying(chart: Chart, state: str) -> tuple[Transition, ...]:
+    """The transitions that leave an object in the state."""
+    return tuple(row for row in chart.transitions if row.source == state == row.target)
+
+
+def functions(chart: Chart) -> tuple[Function, ...]:
+    """The guards and effects of a machine, in the order of its file."""
+    found: Iterable[Function | None] = (each for row in chart.transitions for each in (row.guard, row.effect))
+    return tuple(sorted({each for each in found if each is not None}, key=lambda function: function.line))
+
+
+def place(chart: Chart, line: int) -> str:
+    """A line of a machine's file: `machines/post.py:131`."""
+    return f"{chart.file}:{line}"
+
+
+def _event(atlas: Atlas, chart: Chart, name: str) -> Event:
+    findings = FINDINGS.get(chart.name, {}).get(name, ())
+    full = f"{chart.name}.{name}"
+    return Event(
+        name=name,
+        findings=findings,
+        invariants=invariants_of(findings),
+        causes=tuple(drive for drive in atlas.drives if drive.effect == full),
+        effects=tuple(drive for drive in atlas.drives if drive.cause == full),
+    )
