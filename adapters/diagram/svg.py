@@ -142,7 +142,7 @@ def _labels(shown: Drawing, layout: Layout) -> Iterator[str]:
 def _lines(lines: tuple[Line, ...] | list[Line], anchor: str, x: float, top: float) -> Iterator[str]:
     for line in lines:
         y = top + FONT_SIZES[line.style] * _ASCENT
-        at = f'x="{_number(x)}" y="{_number(y)}" text-anchor="{anchor}" font-size="{FONT_SIZES[line.style]}"'
+        at = f'x="{_number(x)}" y="{_number(y)}" text-anchor="{anchor}" style="font-size: {FONT_SIZES[line.style]}px"'
         yield f'<text class="{line.style} {line.kind.value}" {at}>{escaped(line.text)}</text>'
         top += line.height
 
