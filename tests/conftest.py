@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import os
 import secrets
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from adapters.verification.stamp import require_stamp
+from tests.transition_coverage import OPTION, TransitionCoverage
 
 PROFILE = os.environ.get("HIP3_PROFILE", "quick")
 
@@ -33,9 +35,17 @@ settings.register_profile(
 settings.load_profile(PROFILE)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What this suite knows of its own."""
+    parser.addoption(OPTION, type=Path, metavar="FILE", help="write how often each transition was taken, as JSON")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """A random profile runs under a seed that can be named; Hypothesis's own plugin takes it from its option."""
+    coverage: Path | None = config.getoption(OPTION)
+    if coverage is not None:
+        config.pluginmanager.register(TransitionCoverage(coverage))
     if not settings().derandomize and config.getoption("--hypothesis-seed") is None:
         config.option.hypothesis_seed = str(secrets.randbelow(2**32))
 
