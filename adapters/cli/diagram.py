@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
+from adapters.cli import overlay
 from adapters.diagram import graphviz, mermaid
 from adapters.diagram.chart import Atlas
 from adapters.diagram.reading import installed, read
@@ -20,6 +23,9 @@ class Format(Enum):
     MD = "md"
     SVG = "svg"
     PNG = "png"
+    HTML = "html"
+    TEXT = "text"
+    JSON = "json"
 
 
 _PLACES: Final = {
@@ -32,9 +38,14 @@ _PLACES: Final = {
 
 def command(
     form: Annotated[
-        Format,
-        typer.Option("--format", help="md: a page a machine and an index; svg, png: a picture each"),
-    ] = Format.MD,
+        Format | None,
+        typer.Option(
+            "--format",
+            help="md (default): a page a machine and an index; svg, png: a picture each. With --overlay: text "
+            "(default), json, svg, png, html.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -43,6 +54,16 @@ def command(
         ),
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; fail if a page (md) is out of date.")] = False,
+    overlaid: Annotated[
+        Path | None,
+        typer.Option(
+            "--overlay",
+            metavar="FILE",
+            help="Show what the runs in a journal, or in an export of one, did: counts and times.",
+            show_default=False,
+        ),
+    ] = None,
+    run: Annotated[int | None, typer.Option(min=1, help="Only this run, of --overlay.", show_default=False)] = None,
 ) -> None:
     """Draw every state machine from its table, and how the machines drive each other.
 
@@ -51,25 +72,50 @@ def command(
 
     The output depends on the tables only, so that a diff of it is a diff of the machines.
 
-    Exit codes: 0 done; 2 the options exclude each other, or Graphviz is missing; 3 can't be written; 8 a page is out
-    of date.
+    **--overlay** shows each transition with the number of times that it was taken in a recorded run, and the median
+    and 99th percentile of the ms before it; each state with how long things stayed. Lines are as heavy as the logarithm
+    of the number.
+
+    Exit codes: 0 done; 2 the options exclude each other, there is no such run, or Graphviz is missing; 3 can't be
+    written; 8 a page is out of date; 9 the file of --overlay can't be read.
     """
+    if overlaid is not None:
+        _overlay(overlaid, run, form or Format.TEXT, out, check)
+        return
+    form = form or Format.MD
+    if run is not None or form not in _PLACES:
+        raise typer.BadParameter(f"{'--run' if run is not None else f'--format {form.value}'} is for --overlay")
     if check and form is not Format.MD:
         raise typer.BadParameter("--check is for --format md")
     atlas = read(installed())
     place = out or _PLACES[form]
-    try:
+    with _exit_if_not_written(form, place):
         if check:
             _check(atlas, place)
         elif form is Format.MD:
             _write_pages(atlas, place)
         else:
             _write_pictures(atlas, form, place)
+
+
+@contextmanager
+def _exit_if_not_written(form: Format, place: Path | None) -> Iterator[None]:
+    try:
+        yield
     except graphviz.GraphvizMissing as error:
         raise typer.BadParameter(f"--format {form.value}: {error}") from error
     except OSError as error:
         typer.echo(f"can't write {place}: {error}", err=True)
         raise typer.Exit(ExitCode.CONFIG) from error
+
+
+def _overlay(file: Path, run: int | None, form: Format, out: Path | None, check: bool) -> None:
+    if check or form.value not in overlay.PLACES:
+        given = "--check" if check else f"--format {form.value}"
+        raise typer.BadParameter(f"{given} and --overlay exclude each other")
+    place = out or overlay.PLACES[form.value]
+    with _exit_if_not_written(form, place):
+        overlay.write(read(installed()), file, run, form.value, place)
 
 
 def _check(atlas: Atlas, folder: Path) -> None:
