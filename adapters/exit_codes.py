@@ -30,3 +30,12 @@ class ExitCode(IntEnum):
     """The journal can't be used, or another executor has it."""
     NOT_VERIFIED = 10
     """The machines that would trade were not verified, or a check of them failed."""
+
+
+class Comparison(IntEnum):
+    """What `hip3 diagram --diff` says with its exit code, as `diff` does; for all that goes wrong it has `ExitCode`."""
+
+    SAME = 0
+    """The machines are the same at both revisions."""
+    DIFFERENT = 1
+    """The machines changed, or can't be told unchanged: somebody has to look."""

@@ -12,9 +12,10 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from adapters.diagram.chart import Chart, Drive, State, Transition
+from adapters.diagram.chart import Drive, State, Transition
 from adapters.diagram.diff import AtlasDiff, DriveChange, MachineDiff, StateChange, TransitionChange
-from adapters.diagram.marks import Kind, Marks
+from adapters.diagram.marks import Kind
+from adapters.diagram.mermaid import state_diagram
 
 UNCHANGED: Final = "The machines are unchanged."
 _SIGNS: Final = {Kind.ADDED: "+", Kind.REMOVED: "-", Kind.CHANGED: "~"}
@@ -45,7 +46,7 @@ def markdown(diff: AtlasDiff, before: str, after: str) -> str:
     for machine in diff.machines:
         lines += ["", f"### {_WORDS[machine.kind]}: {_code(machine.chart.name)}", ""]
         lines += _fenced("diff", [_machine_line(machine), *machine_lines(machine)])
-        lines += ["", *_fenced("mermaid", mermaid(machine.chart, machine.marks))]
+        lines += ["", *_fenced("mermaid", state_diagram(machine.chart, machine.marks))]
     for title, section in (
         ("How the machines drive each other", drive_lines(diff)),
         ("Beside the tables", beside_lines(diff)),
@@ -53,7 +54,7 @@ def markdown(diff: AtlasDiff, before: str, after: str) -> str:
         if section:
             lines += ["", f"### {title}", "", *_fenced("diff", section)]
     if diff.machines:
-        lines += ["", "In the diagrams `+` is added, `−` removed, `~` changed; what is removed is dashed."]
+        lines += ["", "In the diagrams `+` is added, `−` removed, `~` changed; a removed state has a dashed border."]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -165,50 +166,6 @@ def _counted(number: int, noun: str) -> str:
 
 
 # ------------------------------------------------------------------------------------------------------ Markdown
-
-
-def mermaid(chart: Chart, marks: Marks) -> list[str]:
-    """A Mermaid state diagram with marks, told by sign and border as well as by colour.
-
-    Mermaid can't colour an arrow, so that the sign before its event says what became of it.
-    """
-    names = {state.name: f"s{place}" for place, state in enumerate(chart.states)}
-    lines = ["stateDiagram-v2"]
-    for state in chart.states:
-        mark = marks.of_state(state.name)
-        note = f" ({mark.note})" if mark.note else ""
-        lines.append(f'    state "{_label(_drawn_sign(mark.kind) + state.name + note)}" as {names[state.name]}')
-    lines += [f"    [*] --> {names[state.name]}" for state in chart.states if state.initial]
-    for row in chart.transitions:
-        mark = marks.of_transition(row.key)
-        guard = "" if row.guard is None else f" ({row.guard.words})"
-        note = f", {mark.note}" if mark.note else ""
-        text = _label(_drawn_sign(mark.kind) + row.event + guard + note)
-        lines.append(f"    {names[row.source]} --> {names[row.target]}: {text}")
-    lines += [f"    {names[state.name]} --> [*]" for state in chart.final]
-    for kind, style in _STYLES.items():
-        marked = [names[state.name] for state in chart.states if marks.of_state(state.name).kind is kind]
-        if marked:
-            lines += [f"    classDef {kind.value} {style}", f"    class {','.join(marked)} {kind.value}"]
-    return lines
-
-
-_STYLES: Final = {
-    Kind.ADDED: "fill:#dafbe1,stroke:#116329,stroke-width:3px,color:#0b3d1a",
-    Kind.REMOVED: "fill:#ffebe9,stroke:#a40e26,stroke-dasharray:6 4,color:#6b0a18",
-    Kind.CHANGED: "fill:#fff8c5,stroke:#7d4e00,stroke-width:2px,stroke-dasharray:2 2,color:#4d3000",
-}
-"""Fixed colours, dark on light: a code host's Mermaid knows nothing of the page around it."""
-_DRAWN_SIGNS: Final = {Kind.ADDED: "+ ", Kind.REMOVED: "− ", Kind.CHANGED: "~ "}
-
-
-def _drawn_sign(kind: Kind) -> str:
-    return _DRAWN_SIGNS.get(kind, "")
-
-
-def _label(text: str) -> str:
-    """A text in a Mermaid label, where quotes, colons, semicolons, brackets and hashes mean something."""
-    return re.sub(r"[^\w \-+−~.,()→“”]", lambda found: f"#{ord(found[0])};", plain(text))
 
 
 def _fenced(language: str, lines: Iterable[str]) -> list[str]:
