@@ -14,6 +14,7 @@ from __future__ import annotations
 import ast
 import copy
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -46,17 +47,34 @@ def read(sources: Mapping[str, str]) -> Atlas:
     charts: list[Chart] = []
     for path, text in sources.items():
         if PurePosixPath(path).parent.as_posix() == MACHINES:
-            try:
-                charts += _Module(path, text).charts()
-            except (RecursionError, MemoryError) as error:  # what Python's own parser says of such a text
-                raise UnreadableTable(f"{path}: nested too deeply to be read") from error
-    composition = sources.get(COMPOSITION)
-    drives = () if composition is None else tuple(_Module(COMPOSITION, composition).drives())
+            with not_too_deep(path):
+                charts += SourceModule(path, text).charts()
+    drives: tuple[Drive, ...] = ()
+    if COMPOSITION in sources:
+        with not_too_deep(COMPOSITION):
+            drives = tuple(SourceModule(COMPOSITION, sources[COMPOSITION]).drives())
     return Atlas(tuple(sorted(charts, key=lambda chart: chart.name)), drives)
 
 
-class _Module:
-    """One module's syntax tree, with what its names stand for."""
+@contextmanager
+def not_too_deep(path: str) -> Iterator[None]:
+    """Refuse a source as unreadable if it is nested too deeply for Python's own parser, or for who walks its tree."""
+    try:
+        yield
+    except (RecursionError, MemoryError) as error:
+        raise UnreadableTable(f"{path}: nested too deeply to be read") from error
+
+
+class SourceModule:
+    """One module's syntax tree, with what its names stand for.
+
+    Attributes:
+        path: Its path in the repository.
+        tree: Its syntax tree.
+        values: What each name is bound to by an assignment in the module.
+        functions: Its functions, by name.
+        classes: Its classes, by name.
+    """
 
     def __init__(self, path: str, text: str) -> None:
         self.path = path
@@ -93,26 +111,26 @@ class _Module:
 
     def drives(self) -> Iterator[Drive]:
         """The rows of `DRIVES`."""
-        for row in self._elements(self._named("DRIVES")):
-            arguments = self._arguments(row, "Drive", ("cause", "effect", "when"))
+        for row in self.elements(self.named("DRIVES")):
+            arguments = self.arguments(row, "Drive", ("cause", "effect", "when"))
             texts = {
-                name: self._text(arguments[name]) if name in arguments else "" for name in ("cause", "effect", "when")
+                name: self.text(arguments[name]) if name in arguments else "" for name in ("cause", "effect", "when")
             }
             yield Drive(**texts, line=row.lineno)
 
     def _chart(self, call: ast.Call) -> Chart:
         names = ("name", "states", "events", "initial", "final", "table")
-        arguments = self._arguments(call, "StateMachine", names, needed=names)
+        arguments = self.arguments(call, "StateMachine", names, needed=names)
         members = dict(self._members(arguments["states"]))
         initial = self._member(arguments["initial"])
         final = {self._member(state) for state in self._final(arguments["final"])}
-        rows = self._elements(arguments["table"])
+        rows = self.elements(arguments["table"])
         transitions = tuple(self._transition(row) for row in rows)
         for row, transition in zip(rows, transitions, strict=True):
             if not {transition.source, transition.target} <= members.keys():
-                raise self._unreadable(row, "a row between states of this machine")
+                raise self.unreadable(row, "a row between states of this machine")
         return Chart(
-            name=self._text(arguments["name"]),
+            name=self.text(arguments["name"]),
             prose=ast.get_docstring(self.tree) or "",
             file=self.path,
             line=call.lineno,
@@ -124,18 +142,18 @@ class _Module:
 
     def _transition(self, row: ast.expr) -> Transition:
         names = ("event", "source", "target", "guard", "effect", "why")
-        arguments = self._arguments(row, "Row", names, needed=names[:3])
+        arguments = self.arguments(row, "Row", names, needed=names[:3])
         return Transition(
             event=self._member(arguments["event"]),
             source=self._member(arguments["source"]),
             target=self._member(arguments["target"]),
             guard=self._function(arguments.get("guard")),
             effect=self._function(arguments.get("effect")),
-            why=self._text(arguments["why"]) if "why" in arguments else "",
+            why=self.text(arguments["why"]) if "why" in arguments else "",
             line=row.lineno,
         )
 
-    def _arguments(
+    def arguments(
         self, node: ast.expr, kind: str, names: tuple[str, ...], needed: tuple[str, ...] = ()
     ) -> dict[str, ast.expr]:
         """The arguments of a call of `kind` by name."""
@@ -144,22 +162,23 @@ class _Module:
                 given = dict(zip(names, args, strict=False)) | {word.arg or "**": word.value for word in keywords}
                 if len(args) <= len(names) and set(needed) <= given.keys() <= set(names):
                     return given
-        raise self._unreadable(node, f"a {kind}(…) with {', '.join(needed or names)}")
+        raise self.unreadable(node, f"a {kind}(…) with {', '.join(needed or names)}")
 
-    def _elements(self, node: ast.expr) -> list[ast.expr]:
+    def elements(self, node: ast.expr) -> list[ast.expr]:
+        """What a literal tuple, list or set holds."""
         match self._resolved(node):
             case ast.Tuple(elts=elements) | ast.List(elts=elements) | ast.Set(elts=elements):
                 if not any(isinstance(element, ast.Starred) for element in elements):
                     return elements
-        raise self._unreadable(node, "a literal tuple")
+        raise self.unreadable(node, "a literal tuple")
 
     def _final(self, node: ast.expr) -> list[ast.expr]:
         match self._resolved(node):
             case ast.Call(func=ast.Name(id="frozenset"), args=[]):
                 return []
             case ast.Call(func=ast.Name(id="frozenset"), args=[members]):
-                return self._elements(members)
-        raise self._unreadable(node, "frozenset({…}) of states")
+                return self.elements(members)
+        raise self.unreadable(node, "frozenset({…}) of states")
 
     def _members(self, enum: ast.expr) -> Iterator[tuple[str, tuple[str, int]]]:
         """The values of an enum, each with its docstring and line."""
@@ -182,13 +201,13 @@ class _Module:
                         case ast.Assign(targets=[ast.Name(id=member)], value=ast.Constant(value=str(value))):
                             if member == name:
                                 return value
-        raise self._unreadable(node, "a member of an enum of this module")
+        raise self.unreadable(node, "a member of an enum of this module")
 
     def _enum(self, node: ast.expr) -> ast.ClassDef:
         match self._resolved(node):
             case ast.Name(id=name) if name in self.classes:
                 return self.classes[name]
-        raise self._unreadable(node, "an enum of this module")
+        raise self.unreadable(node, "an enum of this module")
 
     def _function(self, node: ast.expr | None) -> Function | None:
         match node:
@@ -196,16 +215,18 @@ class _Module:
                 return None
             case ast.Name(id=name) if name in self.functions:
                 function = self.functions[name]
-                return Function(name, _code(function), function.lineno)
-        raise self._unreadable(node, "a function of this module")
+                return Function(name, code_of(function), function.lineno)
+        raise self.unreadable(node, "a function of this module")
 
-    def _text(self, node: ast.expr) -> str:
+    def text(self, node: ast.expr) -> str:
+        """A text, or what a name bound to one stands for."""
         match self._resolved(node):
             case ast.Constant(value=str(text)):
                 return text
-        raise self._unreadable(node, "a text")
+        raise self.unreadable(node, "a text")
 
-    def _named(self, name: str) -> ast.expr:
+    def named(self, name: str) -> ast.expr:
+        """What a name of the module is bound to."""
         if name not in self.values:
             raise UnreadableTable(f"{self.path}: there is no {name}")
         return self.values[name]
@@ -218,13 +239,14 @@ class _Module:
             node = self.values[node.id]
         return node
 
-    def _unreadable(self, node: ast.expr, expected: str) -> UnreadableTable:
+    def unreadable(self, node: ast.expr, expected: str) -> UnreadableTable:
+        """The error that says where what was expected is missing."""
         place = f"{self.path}, line {node.lineno}"
         return UnreadableTable(f"{place}: {ast.unparse(node)} can't be read without running it; expected {expected}")
 
 
-def _code(function: ast.FunctionDef) -> str:
-    """The source of a function without its docstring."""
+def code_of(function: ast.FunctionDef) -> str:
+    """The source of a function without its docstring and comments."""
     bare = copy.deepcopy(function)
     if ast.get_docstring(bare) is not None:
         bare.body = bare.body[1:] or [ast.Pass()]

@@ -159,6 +159,11 @@ def test_what_is_nested_too_deeply_is_refused(text: str) -> None:
         read({"machines/lamp.py": text})
 
 
+def test_a_composition_that_is_nested_too_deeply_is_refused() -> None:
+    with pytest.raises(UnreadableTable, match=r"spec/composition\.py: nested too deeply"):
+        read({COMPOSITION: "DRIVES = " + "-" * 100_000 + "1"})
+
+
 def test_a_composition_without_its_table_is_refused() -> None:
     with pytest.raises(UnreadableTable, match=r"spec/composition\.py: there is no DRIVES"):
         read({COMPOSITION: "import os"})
