@@ -23,7 +23,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The journal of a run of the demo."""
     journal = tmp_path_factory.mktemp("demo") / "demo.journal"
     command = [sys.executable, "-m", "adapters.cli", "demo", "--journal", str(journal)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)  # noqa: S603
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120)  # noqa: S603
     return journal
 
 
