@@ -23,6 +23,8 @@ _ASCENT: Final = 0.95
 """From the top of a line to its baseline, in font sizes."""
 _LOOP: Final = 20.0
 """The height of a loop, in px."""
+_LOOP_REACH: Final = 1.6 * _LOOP
+"""Farther from its box no loop runs; Graphviz knows nothing of loops, and leaves no room for them."""
 _SHRUNK: Final = 0.75
 """To so much of its size a wide drawing is shrunk to fit; a wider one scrolls."""
 
@@ -64,7 +66,8 @@ class Layout:
 def draw(shown: Drawing, layout: Layout, *, alone: bool) -> str:
     """The drawing as SVG."""
     legend = [Line(text, "soft") for text in shown.legend] if alone else []
-    width = max(layout.width, *(line.width for line in legend), 0.0) + 2 * _MARGIN
+    loops = [layout.boxes[box.key][0] + box.size[0] / 2 + _LOOP_REACH for box in shown.boxes if box.loops]
+    width = max(layout.width, *(line.width for line in legend), *loops, 0.0) + 2 * _MARGIN
     height = layout.height + 2 * _MARGIN + sum(line.height for line in legend)
     if legend:
         height += _MARGIN
@@ -128,7 +131,7 @@ def _box(box: Box, middle: Point) -> Iterator[str]:
 def _loop(start: Point) -> Curve:
     """From the side of a box back to it; what happens there stands in the box."""
     x, y = start
-    out = x + 1.6 * _LOOP
+    out = x + _LOOP_REACH
     return Curve(((x, y), (out, y - 4.0), (out, y + _LOOP), (x + 10.0, y + _LOOP - 3.0)), (x, y + _LOOP - 5.0), None)
 
 

@@ -63,3 +63,18 @@ def test_heavier_lines_for_what_was_taken_more_often(visit: Open, page_file: Pat
         )
     }
     assert max(widths) > 2 * min(widths)
+
+
+def test_nothing_of_a_drawing_is_cut_off(visit: Open, page_file: Path) -> None:
+    page = visit(page_file, WIDE, "light")
+    outside = page.locator("svg").evaluate_all(
+        """drawings => drawings.flatMap(drawing => {
+          const view = drawing.viewBox.baseVal;
+          return [...drawing.querySelectorAll('path, rect, text, circle')].filter(each => {
+            const box = each.getBBox();
+            return box.x < view.x || box.x + box.width > view.x + view.width
+              || box.y < view.y || box.y + box.height > view.y + view.height;
+          }).map(each => each.outerHTML);
+        })"""
+    )
+    assert outside == []
