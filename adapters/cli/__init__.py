@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from adapters.cli import demo, diagram, journal, run, simulate, trace, venue, verify
+from adapters.cli import demo, diagram, journal, review, run, simulate, trace, venue, verify
 
 app = typer.Typer(
     name="hip3",
@@ -20,6 +20,7 @@ app.command("simulate")(simulate.command)
 app.add_typer(journal.app, name="journal")
 app.add_typer(trace.app, name="trace")
 app.command("diagram")(diagram.command)
+app.command("review")(review.command)
 app.command("verify")(verify.command)
 
 

@@ -10,25 +10,28 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 from adapters.diagram.chart import Chart
 
 
-def code_beside(text: str, charts: tuple[Chart, ...]) -> str:
+def code_beside(text: str, charts: tuple[Chart, ...] = (), told: Set[str] = frozenset()) -> str:
     """The code of a module outside of its tables.
 
     Args:
         text: The module's source.
         charts: The machines that were read from it; none if they can't be read, so that all of it is code.
+        told: Names whose values are told elsewhere, unless they are bound twice.
 
     Returns:
         A text that differs if and only if the code does; of what is no Python, the source itself.
     """
     try:
         tree = _Bare().visit(ast.parse(text))
+        bound = Counter(name for statement in tree.body for name in bound_by(statement))
+        tree.body = [statement for statement in tree.body if not _is_told(statement, told, bound)]
         if charts:
-            _leave_out_tables(tree, charts)
+            _leave_out_tables(tree, charts, bound)
         return ast.dump(tree)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return text
@@ -44,22 +47,22 @@ class _Bare(ast.NodeTransformer):
         return node
 
 
-def _leave_out_tables(tree: ast.Module, charts: tuple[Chart, ...]) -> None:
+def _is_told(statement: ast.stmt, told: Set[str], bound: Counter[str]) -> bool:
+    names = set() if isinstance(statement, ast.ClassDef) else set(bound_by(statement))
+    return bool(names) and all(name in told and bound[name] == 1 for name in names)
+
+
+def _leave_out_tables(tree: ast.Module, charts: tuple[Chart, ...], bound: Counter[str]) -> None:
     """Take out of a module what its charts tell."""
-    bound = Counter(name for statement in tree.body for name in _binds(statement))
     tables = [statement for statement in tree.body if _is_table(statement)]
     told = {
         function.name
         for chart in charts
         for row in chart.transitions
         for function in (row.guard, row.effect)
-        if function is not None and bound[function.name] == 1
+        if function is not None
     }
-    rest = [
-        statement
-        for statement in tree.body
-        if statement not in tables and not (isinstance(statement, ast.FunctionDef) and statement.name in told)
-    ]
+    rest = [statement for statement in tree.body if statement not in tables and not _is_told(statement, told, bound)]
     used = {name for statement in tables for name in _loads(statement)}
     while True:
         elsewhere = Counter(name for statement in rest for name in _loads(statement))
@@ -69,7 +72,7 @@ def _leave_out_tables(tree: ast.Module, charts: tuple[Chart, ...]) -> None:
             if isinstance(statement, ast.Assign | ast.AnnAssign)
             and all(
                 name.startswith("_") and name in used and bound[name] == 1 and not elsewhere[name]
-                for name in _binds(statement)
+                for name in bound_by(statement)
             )
         ]
         if not private:
@@ -99,7 +102,7 @@ def _is_member(node: ast.stmt) -> bool:
     return False
 
 
-def _binds(statement: ast.stmt) -> Iterator[str]:
+def bound_by(statement: ast.stmt) -> Iterator[str]:
     """The names that a statement of a module binds."""
     match statement:
         case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):

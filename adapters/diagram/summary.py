@@ -69,11 +69,11 @@ def headline(diff: AtlasDiff) -> list[str]:
     counts = [f"{kinds.count(kind)} {word.lower()}" for kind, word in _WORDS.items() if kind in kinds]
     told = [f"Machines: {', '.join(counts)}." if counts else "No machine's table changed."]
     if diff.drives:
-        told.append(f"Of how they drive each other, {_counted(len(diff.drives), 'row')} changed.")
+        told.append(f"Of how they drive each other, {counted(len(diff.drives), 'row')} changed.")
     if diff.beside:
-        told.append(f"Beside the tables, code changed in {_counted(len(diff.beside), 'module')}.")
+        told.append(f"Beside the tables, code changed in {counted(len(diff.beside), 'module')}.")
     if diff.unreadable:
-        told.append(f"{_counted(len(diff.unreadable), 'module').capitalize()} could not be read.")
+        told.append(f"{counted(len(diff.unreadable), 'module').capitalize()} could not be read.")
     return told
 
 
@@ -114,7 +114,7 @@ def row_label(row: Transition) -> str:
 
 def _machine_line(machine: MachineDiff) -> str:
     chart = machine.chart
-    size = f": {_counted(len(chart.states), 'state')}, {_counted(len(chart.transitions), 'transition')}"
+    size = f": {counted(len(chart.states), 'state')}, {counted(len(chart.transitions), 'transition')}"
     line = f"{_SIGNS[machine.kind]} machine {chart.name} ({chart.file})"
     return plain(line if machine.kind is Kind.CHANGED else line + size)
 
@@ -161,7 +161,8 @@ def _driven(drive: Drive) -> str:
     return f"{drive.cause} → {drive.effect}"
 
 
-def _counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """So many of a thing: `1 row`, `2 rows`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
