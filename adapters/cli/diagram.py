@@ -1,4 +1,4 @@
-"""`hip3 diagram`: the machines as pages and as pictures."""
+"""`hip3 diagram`: the machines as pages, as pictures, and on one page of all of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated, Final
 import typer
 
 from adapters.cli import overlay
-from adapters.diagram import graphviz, mermaid
+from adapters.diagram import graphviz, mermaid, page
 from adapters.diagram.chart import Atlas
 from adapters.diagram.reading import installed, read
 from adapters.exit_codes import ExitCode
@@ -32,8 +32,9 @@ _PLACES: Final = {
     Format.MD: Path("docs/machines"),
     Format.SVG: Path("diagrams"),
     Format.PNG: Path("diagrams"),
+    Format.HTML: Path("machines.html"),
 }
-"""Where it goes, unless told otherwise."""
+"""Where it goes, unless told otherwise: a folder, for html a file."""
 
 
 def command(
@@ -41,15 +42,15 @@ def command(
         Format | None,
         typer.Option(
             "--format",
-            help="md (default): a page a machine and an index; svg, png: a picture each. With --overlay: text "
-            "(default), json, svg, png, html.",
+            help="md (default): a page a machine and an index; svg, png: a picture each; html: one page of all. "
+            "With --overlay: text (default), json, svg, png, html.",
             show_default=False,
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder to write to. Default: docs/machines, or diagrams for pictures.",
+            help="Folder to write to, for html the file. Default: docs/machines, diagrams, or machines.html.",
             show_default=False,
         ),
     ] = None,
@@ -68,7 +69,8 @@ def command(
     """Draw every state machine from its table, and how the machines drive each other.
 
     **md** draws in Mermaid, which code hosts show; **svg** and **png** need Graphviz (`pip install
-    'hip3-executor[diagrams]'`).
+    'hip3-executor[diagrams]'`), and so does **html**, one page with all machines that can be
+    searched and needs no network.
 
     The output depends on the tables only, so that a diff of it is a diff of the machines.
 
@@ -94,6 +96,8 @@ def command(
             _check(atlas, place)
         elif form is Format.MD:
             _write_pages(atlas, place)
+        elif form is Format.HTML:
+            _write_page(atlas, place)
         else:
             _write_pictures(atlas, form, place)
 
@@ -144,3 +148,10 @@ def _write_pictures(atlas: Atlas, form: Format, folder: Path) -> None:
     for name, picture in pictures.items():
         (folder / f"{name}.{form.value}").write_bytes(picture)
     typer.echo(f"{len(pictures)} pictures in {folder}")
+
+
+def _write_page(atlas: Atlas, file: Path) -> None:
+    text = page.render(atlas)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    typer.echo(f"{len(atlas.charts)} machines in {file}")

@@ -16,6 +16,7 @@ class Event:
 
     Attributes:
         name: As in the table.
+        words: The effects of its transitions, each once: `give back`.
         findings: The ids of the findings that it answers, as the installed catalogue has them.
         invariants: Those that cover one of these findings.
         causes: What brings it about.
@@ -23,6 +24,7 @@ class Event:
     """
 
     name: str
+    words: tuple[str, ...]
     findings: tuple[str, ...]
     invariants: tuple[Invariant, ...]
     causes: tuple[Drive, ...]
@@ -65,6 +67,7 @@ def _event(atlas: Atlas, chart: Chart, name: str) -> Event:
     full = f"{chart.name}.{name}"
     return Event(
         name=name,
+        words=tuple(dict.fromkeys(row.effect.words for row in chart.transitions if row.event == name and row.effect)),
         findings=findings,
         invariants=invariants_of(findings),
         causes=tuple(drive for drive in atlas.drives if drive.effect == full),

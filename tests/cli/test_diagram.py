@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from adapters.cli import app
-from adapters.diagram import graphviz
+from adapters.diagram import graphviz, page
 from adapters.diagram.mermaid import pages
 from adapters.diagram.reading import installed, read
 from adapters.exit_codes import ExitCode
@@ -70,11 +70,18 @@ def test_pictures(tmp_path: Path, form: str) -> None:
             assert (folder / f"{chart.name}.svg").read_text(encoding="utf-8") == graphviz.svg(chart, alone=True)
 
 
+def test_one_page(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "machines.html"
+    assert diagram("--format", "html", "--out", str(file)) == (ExitCode.OK, f"{len(ATLAS.charts)} machines in {file}\n")
+    assert file.read_text(encoding="utf-8") == page.render(ATLAS)
+
+
 def test_without_graphviz_the_message_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pygraphviz", None)
-    code, text = diagram("--format", "svg", "--out", str(tmp_path / "pictures"))
-    assert code == ExitCode.USAGE
-    assert "pip install 'hip3-executor[diagrams]'" in text
+    for form in ("svg", "png", "html"):
+        code, text = diagram("--format", form, "--out", str(tmp_path / "pictures"))
+        assert code == ExitCode.USAGE
+        assert "pip install 'hip3-executor[diagrams]'" in text
     assert list(tmp_path.iterdir()) == []
     assert diagram("--out", str(tmp_path / "pages"))[0] == ExitCode.OK, "pages need no Graphviz"
 

@@ -1,0 +1,151 @@
+"""The page of all machines is complete, self-contained, always the same, and answers what a stranger asks."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from adapters.diagram import page
+from adapters.diagram.chart import Chart
+from adapters.diagram.page import render
+from adapters.diagram.reading import installed, read
+from adapters.diagram.scenarios import scenarios
+from spec.invariants import INVARIANTS
+
+ATLAS = read(installed())
+PAGE = render(ATLAS)
+
+
+class Outline(HTMLParser):
+    """What the page has: headings, ids, links within it, and the words in each row of a table."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.depths: list[int] = []
+        self.ids: list[str] = []
+        self.links: set[str] = set()
+        self.rows: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        facts = dict(attrs)
+        if re.fullmatch(r"h[1-6]", tag):
+            self.depths.append(int(tag[1]))
+        if facts.get("id"):
+            self.ids.append(str(facts["id"]))
+        if tag == "a":
+            self.links.add(str(facts["href"]))
+        if tag == "tr":
+            self.rows.append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.rows:
+            self.rows[-1] = f"{self.rows[-1]}{data}"
+
+    def row(self, *words: str) -> str:
+        """The one row that begins with these words, without its spaces."""
+        (found,) = [told for row in self.rows if (told := " ".join(row.split())).startswith(" ".join(words))]
+        return found
+
+
+OUTLINE = Outline(PAGE)
+
+
+def section(name: str) -> str:
+    """The part of the page under the heading with this id."""
+    return PAGE.partition(f'aria-labelledby="{name}"')[2].partition("<section")[0]
+
+
+def plain(html: str) -> str:
+    return " ".join(re.sub(r"<[^>]*>", "", html.replace("<wbr>", "")).split())
+
+
+@pytest.mark.parametrize("chart", ATLAS.charts, ids=lambda chart: str(chart.name))
+def test_all_of_a_machine_is_there(chart: Chart) -> None:
+    told = section(chart.name)
+    text = plain(told)
+    assert f"<title>{chart.title}: state diagram</title>" in told
+    for state in chart.states:
+        assert f'id="{chart.name}-state-{state.name}"' in told
+        assert state.meaning.replace("`", "") in text.replace("&quot;", '"').replace("&#39;", "'")
+    for row in chart.transitions:
+        assert f"{chart.file}:{row.line}" in text
+        for function in filter(None, (row.guard, row.effect)):
+            assert f"<summary>{function.words}</summary>" in told
+            assert f"{chart.file}:{function.line}" in text
+    for drive in ATLAS.drives:
+        if drive.effect.startswith(f"{chart.name}."):
+            assert drive.cause in text
+
+
+def test_links_and_headings_are_in_order() -> None:
+    assert len(set(OUTLINE.ids)) == len(OUTLINE.ids)
+    assert {link.removeprefix("#") for link in OUTLINE.links} <= set(OUTLINE.ids)
+    assert all(link.startswith("#") for link in OUTLINE.links)
+    assert OUTLINE.depths[0] == 1
+    assert OUTLINE.depths.count(1) == 1
+    assert all(below - above <= 1 for above, below in pairwise(OUTLINE.depths))
+
+
+def test_nothing_is_loaded_and_only_its_own_script_may_run() -> None:
+    assert not re.search(r'\b(src|href)="(?!#)|@import|url\(', PAGE)
+    assert PAGE.count("<script") == 1
+    assert "script-src &#39;sha256-" in PAGE
+
+
+def test_which_states_end_a_post() -> None:
+    assert OUTLINE.row("Post The life of a post").endswith("queued acked, failed, timed_out, disconnected, unsent")
+    assert "Ends in acked, failed, timed_out, disconnected or unsent." in plain(section("post"))
+
+
+def test_what_releases_an_inflight_slot() -> None:
+    assert OUTLINE.row("release give back") == "release give back post.ack post.fail"
+    assert OUTLINE.row("quarantine set aside") == "quarantine set aside post.time_out post.disconnect"
+    assert "TimePassed: the quarantine's time is over" in OUTLINE.row("clear forget")
+
+
+def test_what_happens_to_a_reduce_only_order_when_the_socket_drops() -> None:
+    stories = section("stories")
+    asked = [each for each in scenarios() if "socket drops while a reduce-only order" in each.title]
+    assert len(asked) == 3
+    for scenario in scenarios():
+        assert f"<h3>… {scenario.title}?</h3>" in stories
+        assert scenario.answer in plain(stories).replace("&#39;", "'")
+        for line in scenario.story.lines:
+            for move in line.moved:
+                assert move in plain(stories)
+
+
+def test_findings_have_their_text_where_the_document_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert "each post ends exactly once" in PAGE
+    assert 'href="#finding-P2"' in PAGE
+    monkeypatch.setattr(page, "_FINDINGS", tmp_path / "findings.md")
+    bare = render(ATLAS)
+    assert "each post ends exactly once" not in bare
+    outline = Outline(bare)
+    assert {link.removeprefix("#") for link in outline.links} <= set(outline.ids)
+    assert "<summary>P2, P3, P4, X4</summary>" in bare
+
+
+def test_every_invariant_is_stated() -> None:
+    for invariant in INVARIANTS:
+        assert f'id="invariant-{invariant.id}"' in PAGE
+
+
+def test_the_page_is_the_same_with_any_hash_seed() -> None:
+    program = (
+        "import sys\nfrom adapters.diagram.page import render\nfrom adapters.diagram.reading import installed, read\n"
+        "sys.stdout.write(render(read(installed())))"
+    )
+    environment = os.environ | {"PYTHONHASHSEED": "11", "PYTHONIOENCODING": "utf-8", "TZ": "Asia/Tokyo"}
+    done = subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-c", program], env=environment, capture_output=True, check=True, timeout=60
+    )
+    assert done.stdout.decode() == PAGE
