@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test verify kill nightly check format diagrams lock clean
+.PHONY: run test verify kill nightly check format diagrams docs lock clean
 .DEFAULT_GOAL := run
 
 $(READY): requirements.lock pyproject.toml
@@ -36,6 +36,7 @@ check: $(READY)  ## lint, formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy docs/site
 
 format: $(READY)
 	$(BIN)/ruff format .
@@ -44,9 +45,12 @@ format: $(READY)
 diagrams: $(READY)  ## docs/machines/*.md from the tables
 	$(BIN)/hip3 diagram
 
+docs: $(READY)  ## the documents as a site, in site/; broken links and anchors are errors, nothing is fetched
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 lock:  ## pin again, with hashes (needs uv on the PATH)
 	uv pip compile pyproject.toml --group dev --all-extras --universal --python-version 3.11 --generate-hashes \
 	  --no-header --no-emit-index-url --no-emit-find-links --upgrade --quiet --output-file requirements.lock
 
 clean:
-	rm -rf $(VENV) verification.html .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) site verification.html .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -1,82 +1,66 @@
-"""What the documents show is run, and what they point to exists."""
+"""What the documents point to exists, and the tables that repeat what the code says agree with it."""
 
 from __future__ import annotations
 
-import os
 import re
-import socket
-import subprocess
-import sys
-from pathlib import Path
+from typing import Final, get_args
 
+import msgspec
 import pytest
 
-ROOT = Path(__file__).parents[2]
-DOCUMENTS = sorted(path for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
-CLEAN_UP = "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT"
-_BLOCK = re.compile(r"(?:<!-- file: (\S+) -->\n)?^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_LINK = re.compile(r"\]\(([^)#:]+?)(?:#[^)]*)?\)")
+from adapters.commands import Command
+from adapters.exit_codes import ExitCode
+from machines.intent import Admission, Outcome
+from tests.docs import settings
+from tests.docs.documents import DOCUMENTS, ROOT, text_of
+
+OPERATORS: Final = "docs/operators.md"
+DEVELOPERS: Final = "docs/strategy-developers.md"
+_LINK: Final = re.compile(r"\]\(([^)#:]+?)(?:#[^)]*)?\)")
+_ALARM: Final = re.compile(r"log\.(warning|error|critical)\(\s*\"(\w+)\"")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def table(document: str, heading: str, columns: int) -> list[tuple[str, ...]]:
+    """The first cells of each row of the first table under a heading, without their backquotes."""
+    section = re.split(r"^#+ ", text_of(document).split(f"# {heading}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+    rows = [line.strip("|").split(" | ") for line in section.splitlines() if line.startswith("| ")]
+    return [tuple(cell.strip(" `") for cell in row[:columns]) for row in rows[1:]]
 
 
-def blocks(document: str) -> list[tuple[str, str, str]]:
-    """File name if it has one, language and text of each code block; on a port of their own."""
-    text = (ROOT / document).read_text(encoding="utf-8").replace("8645", str(free_port()))
-    return _BLOCK.findall(text)
-
-
-def run_script(lines: list[str], folder: Path) -> str:
-    """Run a shell script as a reader would, with the environment's programs first; its output."""
-    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(  # noqa: S603
-        ["bash", "-euo", "pipefail", "-m", "-c", "\n".join([CLEAN_UP, *lines])],  # noqa: S607
-        cwd=folder,
-        env={**os.environ, "PATH": programs},
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def test_the_tutorial_runs_as_it_is_written(tmp_path: Path) -> None:
-    script = []
-    for name, language, body in blocks("docs/tutorial.md"):
-        if language == "python":
-            (tmp_path / name).write_text(body, encoding="utf-8")
-        else:
-            script.append(body)
-    output = run_script(script, tmp_path)
-    assert "queued Resting(" in output
-    assert "Canceled()" in output
-    assert "bought 1.0 at " in output
-    assert "flattened: Filled(" in output
-    assert "the nearest legal ones are 50000 and 50001" in output
-    assert '"ref":"entry","admission":"queued"' in output
-    assert '"outcome":"filled"' in output
-    assert '"error":"UnknownMarket"' in output
-    assert '"halted":"operator: end of day"' in output
-
-
-def test_the_program_of_the_readme_runs(tmp_path: Path) -> None:
-    program = next(body for _, language, body in blocks("README.md") if language == "python")
-    assert len(program.splitlines()) <= 22
-    (tmp_path / "program.py").write_text(program, encoding="utf-8")
-    preparations = [body for _, language, body in blocks("docs/tutorial.md") if language == "sh"][:3]
-    output = run_script([*preparations, "python program.py"], tmp_path)
-    assert output.startswith("Admission.QUEUED\nFilled(")
-
-
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_links_lead_somewhere(document: Path) -> None:
-    targets = _LINK.findall(document.read_text(encoding="utf-8"))
-    missing = [target for target in targets if not (document.parent / target).exists()]
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_links_lead_somewhere(document: str) -> None:
+    targets = _LINK.findall(text_of(document))
+    missing = [target for target in targets if not ((ROOT / document).parent / target).exists()]
     assert missing == []
+
+
+def test_the_exit_codes_are_those_of_the_code() -> None:
+    assert table(OPERATORS, "Exit codes", 2) == [(str(code.value), code.name) for code in ExitCode]
+
+
+def test_every_alarm_of_the_log_is_explained() -> None:
+    shell = [*(ROOT / "adapters").glob("*.py"), ROOT / "adapters/cli/run.py"]
+    logged = {match for path in shell for match in _ALARM.findall(path.read_text(encoding="utf-8"))}
+    explained = table(OPERATORS, "Alarms", 2)
+    assert {(level, event) for event, level in explained} == logged
+    assert len(explained) == len(logged)
+
+
+def test_the_settings_are_those_of_the_configuration() -> None:
+    document = text_of(OPERATORS)
+    assert settings.written(document) == document, "run: python -m tests.docs.settings"
+
+
+def test_the_admissions_are_those_of_the_code() -> None:
+    assert table(DEVELOPERS, "Admissions", 1) == [(admission.value,) for admission in Admission]
+
+
+def test_the_outcomes_are_those_of_the_code() -> None:
+    assert {name for (name,) in table(DEVELOPERS, "Outcomes", 1)} == {kind.__name__ for kind in get_args(Outcome)}
+
+
+def test_the_commands_of_the_stream_are_those_of_the_code() -> None:
+    shown = {op: set(re.findall(r"`(\w+)`", f"`{fields}`")) for op, fields in table(DEVELOPERS, "In any language", 2)}
+    kinds = {str(kind.__struct_config__.tag): kind for kind in get_args(Command)}
+    fields = {op: {field.name for field in msgspec.structs.fields(kind)} - {"ref"} for op, kind in kinds.items()}
+    assert {op: names - {"none"} for op, names in shown.items()} == fields
