@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
@@ -10,10 +10,11 @@ from typing import Annotated, Final
 
 import typer
 
-from adapters.cli import overlay
+from adapters.cli import diff, overlay
 from adapters.diagram import graphviz, mermaid, page
 from adapters.diagram.chart import Atlas
 from adapters.diagram.reading import installed, read
+from adapters.diagram.revisions import FORM
 from adapters.exit_codes import ExitCode
 
 
@@ -43,7 +44,7 @@ def command(
         typer.Option(
             "--format",
             help="md (default): a page a machine and an index; svg, png: a picture each; html: one page of all. "
-            "With --overlay: text (default), json, svg, png, html.",
+            "With --diff: text (default), md, svg, png, html. With --overlay: text (default), json, svg, png, html.",
             show_default=False,
         ),
     ] = None,
@@ -65,6 +66,14 @@ def command(
         ),
     ] = None,
     run: Annotated[int | None, typer.Option(min=1, help="Only this run, of --overlay.", show_default=False)] = None,
+    revisions: Annotated[
+        str | None,
+        typer.Option("--diff", metavar="BASE..HEAD", help=f"Show what changed: {FORM}.", show_default=False),
+    ] = None,
+    repo: Annotated[
+        Path | None,
+        typer.Option(help="A folder of the repository of --diff. Default: the present folder.", show_default=False),
+    ] = None,
 ) -> None:
     """Draw every state machine from its table, and how the machines drive each other.
 
@@ -78,15 +87,35 @@ def command(
     and 99th percentile of the ms before it; each state with how long things stayed. Lines are as heavy as the logarithm
     of the number.
 
-    Exit codes: 0 done; 2 the options exclude each other, there is no such run, or Graphviz is missing; 3 can't be
+    **--diff** shows what changed in the machines between two revisions of a git repository: states, transitions,
+    guards, effects, how the machines drive each other, and modules whose code changed beside the tables. Text for a
+    terminal or a log, **md** for a pull request's comment, pictures of the machines that changed, or one page. Nothing
+    of either revision is run, imported or evaluated: git is asked for the sources, and their tables are read as text.
+
+    Exit codes: 0 done, with --diff: the machines are unchanged; 1 with --diff: they changed, or can't be told
+    unchanged; 2 the options exclude each other, there is no such run or revision, or Graphviz is missing; 3 can't be
     written; 8 a page is out of date; 9 the file of --overlay can't be read.
     """
+    if repo is not None and revisions is None:
+        raise typer.BadParameter("--repo is for --diff")
+    if run is not None and overlaid is None:
+        raise typer.BadParameter("--run is for --overlay")
+    if overlaid is not None and revisions is not None:
+        raise typer.BadParameter("--overlay and --diff exclude each other")
     if overlaid is not None:
-        _overlay(overlaid, run, form or Format.TEXT, out, check)
+        form = form or Format.TEXT
+        place = _place("--overlay", overlay.PLACES, form, out, check)
+        with _exit_if_not_written(form, place):
+            overlay.write(read(installed()), overlaid, run, form.value, place)
         return
+    if revisions is not None:
+        form = form or Format.TEXT
+        place = _place("--diff", diff.PLACES, form, out, check)
+        with _exit_if_not_written(form, place):
+            diff.write(revisions, repo or Path(), form.value, place)
     form = form or Format.MD
-    if run is not None or form not in _PLACES:
-        raise typer.BadParameter(f"{'--run' if run is not None else f'--format {form.value}'} is for --overlay")
+    if form not in _PLACES:
+        raise typer.BadParameter(f"--format {form.value} is for --overlay or --diff")
     if check and form is not Format.MD:
         raise typer.BadParameter("--check is for --format md")
     atlas = read(installed())
@@ -113,13 +142,12 @@ def _exit_if_not_written(form: Format, place: Path | None) -> Iterator[None]:
         raise typer.Exit(ExitCode.CONFIG) from error
 
 
-def _overlay(file: Path, run: int | None, form: Format, out: Path | None, check: bool) -> None:
-    if check or form.value not in overlay.PLACES:
+def _place(option: str, places: Mapping[str, Path | None], form: Format, out: Path | None, check: bool) -> Path | None:
+    """Where a form of `option` goes; None for standard output."""
+    if check or form.value not in places:
         given = "--check" if check else f"--format {form.value}"
-        raise typer.BadParameter(f"{given} and --overlay exclude each other")
-    place = out or overlay.PLACES[form.value]
-    with _exit_if_not_written(form, place):
-        overlay.write(read(installed()), file, run, form.value, place)
+        raise typer.BadParameter(f"{given} and {option} exclude each other")
+    return out or places[form.value]
 
 
 def _check(atlas: Atlas, folder: Path) -> None:

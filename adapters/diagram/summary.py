@@ -152,9 +152,9 @@ def _drive_lines(change: DriveChange) -> Iterator[str]:
         case DriveChange(before=Drive() as before, after=Drive() as drive):
             yield f"~ {_driven(drive)}: condition {before.when or 'none'} → {drive.when or 'none'}"
         case DriveChange(before=None, after=Drive() as drive):
-            yield f"+ {_driven(drive)}{f', if {drive.when}' if drive.when else ''}"
+            yield f"+ {_driven(drive)}{f' ({drive.when})' if drive.when else ''}"
         case DriveChange(before=Drive() as drive):
-            yield f"- {_driven(drive)}{f', if {drive.when}' if drive.when else ''}"
+            yield f"- {_driven(drive)}{f' ({drive.when})' if drive.when else ''}"
 
 
 def _driven(drive: Drive) -> str:

@@ -91,7 +91,7 @@ def render(review: Review) -> str:
     covered = None
     if review.coverage is not None:
         covered = coverage_of(review.coverage, review.diff.after.charts, review.diff)
-    of_head = _of_this_process(review.after)
+    of_head = bool(review.traces) and _of_this_process(review.after)
     given = {level.name for level in review.verification.levels} if review.verification is not None else set()
     short = [
         ("machines", "Machines", *_machines_in_short(review.diff)),

@@ -279,7 +279,7 @@ Beside the tables, code changed in 1 module.
 
 - machine lamp (machines/lamp.py): 2 states, 2 transitions
 
-- gate.press → lamp.press, if it is dark
+- gate.press → lamp.press (it is dark)
 
 ~ code beside the tables changed: machines/prices.py (added)
 """,
