@@ -18,7 +18,7 @@ run: $(READY)  ## the demo: a local venue, a real socket, every outcome
 	$(BIN)/hip3 demo
 
 test: $(READY)  ## the whole suite; branch coverage of machines/ and spec/ must be 100 %
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest --numprocesses=auto --dist=loadscope --cov --cov-report=term
 
 verify: $(READY)  ## why believe it: every level of hip3 verify, below 10 minutes on two cores; a page too
 	$(BIN)/hip3 verify --report verification.html

@@ -16,6 +16,9 @@ from typing import Any, Final, TypeVar
 
 import z3  # type: ignore[import-untyped]  # ships no type information; nothing else here imports it
 
+# The end of the process frees all that z3 holds. Its own clean-up at that moment was seen to run for ever.
+z3.main_ctx().owner = False
+
 T = TypeVar("T")
 
 MOST_WAYS: Final = 10_000
