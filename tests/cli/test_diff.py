@@ -87,7 +87,7 @@ def test_a_machines_name_can_not_leave_the_folder(made: Repository, tmp_path: Pa
     made.commit({**files, "machines/gate.py": None}, tag="nasty")
     out = tmp_path / "deep" / "out"
     assert run(made, "base..nasty", "--format", "svg", "--out", str(out)).output == f"4 pictures in {out}\n"
-    assert sorted(path.name for path in out.iterdir()) == ["_.svg", "____x.svg", "___x.svg", "gate.svg"]
+    assert {path.name for path in out.iterdir()} == {"_.svg", "___x.svg", "__x.svg", "gate.svg"}
     assert [path.name for path in out.parent.iterdir()] == ["out"]
 
 
