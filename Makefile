@@ -45,8 +45,9 @@ format: $(READY)
 diagrams: $(READY)  ## docs/machines/*.md from the tables
 	$(BIN)/hip3 diagram
 
+# Not with --quiet: that hides warnings from --strict too.
 docs: $(READY)  ## the documents as a site, in site/; broken links and anchors are errors, nothing is fetched
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lock:  ## pin again, with hashes (needs uv on the PATH)
 	uv pip compile pyproject.toml --group dev --all-extras --universal --python-version 3.11 --generate-hashes \

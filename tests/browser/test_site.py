@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -15,8 +12,9 @@ from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-unt
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect
 
 from tests.browser.conftest import NARROW, WIDE, Scheme, dead_links, too_wide
+from tests.docs.documents import ROOT
+from tests.docs.site import build
 
-ROOT: Final = Path(__file__).parents[2]
 PAGES: Final = ("index.html", "operators.html", "machines/index.html")
 VisitSite: TypeAlias = Callable[[str, int, Scheme], Page]
 
@@ -25,16 +23,7 @@ VisitSite: TypeAlias = Callable[[str, int, Scheme], Page]
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site, as `make docs` builds it."""
     folder = tmp_path_factory.mktemp("site")
-    built = subprocess.run(  # noqa: S603
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)],
-        cwd=ROOT,
-        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert built.returncode == 0, built.stdout + built.stderr
+    assert build(ROOT, folder) == ""
     return folder
 
 
