@@ -32,11 +32,12 @@ nightly: $(READY)  ## the long model checks; random examples, simulations and ki
 	$(BIN)/hip3 simulate --seeds 2000 --seed $$(od -An -N4 -tu4 /dev/urandom)
 	$(BIN)/python -m tests.e2e.kill --kills 200 --cuts 50 --intents 10000
 
-check: $(READY)  ## lint, formatting and types
+check: $(READY)  ## lint, formatting, types, and whether the committed diagrams are those of the tables
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy docs/site
+	$(BIN)/hip3 diagram --check
 
 format: $(READY)
 	$(BIN)/ruff format .

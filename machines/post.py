@@ -8,9 +8,10 @@ when a batch is taken from the queues (QUEUED, "in hand"), and within the same s
 * the hand-over is refused before any byte left: UNSENT. It never held a slot.
 
 A sent post ends exactly once: ACKED (the venue took the action), FAILED (it answered with an error), TIMED_OUT, or
-DISCONNECTED (its connection broke, or its hand-over broke off midway). Each of these four transitions gives the slot
-back; no other code does (findings P3, D1). The last two give it to quarantine, because the venue may still count the
-post (finding X3). A later reply ends the quarantine of its post, and no post a second time (finding P2).
+DISCONNECTED (its connection broke, or its hand-over broke off midway). It gives up its slot in that very transition,
+and nowhere else (findings P3, D1). Answered, the slot is free at once. Unanswered, it goes to quarantine and stays
+occupied, because the venue may still count the post (finding X3); a later reply ends the quarantine of its post, and
+no post a second time (finding P2).
 
 Posts are found by **post id**, because the venue echoes nothing else (finding P4, protocol.md §2), and only for the
 connection that carried them. Ids count up and never repeat. All posts have the same timeout, so the order of sending

@@ -300,7 +300,7 @@ INVARIANTS: Final = (
     ),
     Invariant(
         "InflightMatchesSent",
-        "The inflight count is the number of posts that are sent and not ended, and its band is the count's.",
+        "The inflight count is the number of posts sent and not ended; the band is that of all occupied slots.",
         ("P1", "P3", "P5", "I2", "D1", "D3", "B2"),
         _inflight_matches_sent,
     ),
@@ -313,7 +313,7 @@ INVARIANTS: Final = (
     Invariant("ExactlyOneCompletion", "Each post ends exactly once.", ("P2", "D1", "D2"), _exactly_one_completion),
     Invariant(
         "CompletedReleasesOnce",
-        "A sent post holds one slot; ended, it has given back exactly that one.",
+        "A sent post holds one slot; ended, it has given up exactly that one, freed or to quarantine.",
         ("P2", "P3", "D1"),
         _completed_releases_once,
     ),
