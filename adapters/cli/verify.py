@@ -58,7 +58,7 @@ def command(
     console.print()
     console.print(_summary(results))
     if as_json_:
-        typer.echo(json.dumps(as_json(results), indent=2))
+        typer.echo(json.dumps(as_json(results, sources), indent=2))
     failed = any(result.status == "failed" for result in results)
     try:
         if report is not None:

@@ -15,21 +15,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from adapters.diagram.reading import COMPOSITION, MACHINES
+from adapters.diagram.reading import MACHINES
 
+SPEC: Final = "spec"
+"""The folder of the specification."""
 INVARIANTS: Final = "spec/invariants.py"
 """The module with the invariants."""
 FORM: Final = "BASE..HEAD, BASE...HEAD (from where the two parted), or BASE.. (to the working tree)"
 """How two revisions are named."""
 
 _LONGEST: Final = 512 * 1024
-"""Bytes of a module; the longest of this project has a tenth of it, and a parser needs a hundred times its text."""
+"""Bytes of a source; the longest of this project has a tenth of it, and a parser needs a hundred times its text."""
 _LARGEST: Final = 4 * 1024 * 1024
-"""Bytes of all modules of a revision."""
+"""Bytes of all sources of a revision."""
 _MOST: Final = 300
-"""Modules of a revision."""
+"""Sources of a revision."""
 _PATIENCE_S: Final = 60.0
 """How long git may take for one answer."""
+_SUFFIXES: Final = (".py", ".tla")
+"""What is verified, and hashed for the stamp (adapters/verification/stamp.py)."""
 _REGULAR: Final = frozenset({"100644", "100755"})
 """Modes of a regular file; a symbolic link is none."""
 _ALONE: Final = {
@@ -64,11 +68,11 @@ class MissingHistory(RevisionError):
 
 
 class TooMuchSource(RevisionError):
-    """The modules of a revision are larger, or more, than any revision of this project has."""
+    """The sources of a revision are larger, or more, than any revision of this project has."""
 
 
 class UnreadableFile(RevisionError):
-    """A module of the working tree can't be read."""
+    """A source of the working tree can't be read."""
 
 
 class GitUnusable(RevisionError):
@@ -82,7 +86,7 @@ class Revision:
     Attributes:
         name: As it was asked for: `main`; or `the working tree`.
         commit: The commit's full hash; None for the working tree.
-        sources: The modules of machines/, and the composition and the invariants of spec/, by their path.
+        sources: The sources of machines/ and spec/ by their path: Python and TLA+.
     """
 
     name: str
@@ -155,8 +159,8 @@ class _Git:
         raise UnknownRevision(f"{asked}: the two have no common ancestor; compare them by two dots instead")
 
     def sources(self, commit: str) -> dict[str, str]:
-        """The modules of a commit."""
-        listed = self._run("ls-tree", "-r", "-z", "-l", "--full-tree", commit, f"{MACHINES}/", COMPOSITION, INVARIANTS)
+        """The sources of a commit."""
+        listed = self._run("ls-tree", "-r", "-z", "-l", "--full-tree", commit, f"{MACHINES}/", f"{SPEC}/")
         if listed.returncode:
             raise MissingHistory(f"the files of {commit[:10]} are not in this clone: {_said(listed)}; {_REFETCH}")
         blobs: dict[str, str] = {}
@@ -165,7 +169,7 @@ class _Git:
             facts, _, raw = entry.partition(b"\t")
             mode, kind, blob, size = facts.decode().split()
             path = raw.decode(errors="surrogateescape")
-            if kind == "blob" and mode in _REGULAR and path.endswith(".py"):
+            if kind == "blob" and mode in _REGULAR and path.endswith(_SUFFIXES):
                 if not size.isdecimal():  # git says BAD of an object that is not here
                     raise MissingHistory(f"{path} of {commit[:10]} is not in this clone; {_REFETCH}")
                 blobs[path], sizes[path] = blob, int(size)
@@ -186,13 +190,13 @@ class _Git:
                     raise GitUnusable(f"git listed {blob} in {commit[:10]}, but does not give it: {_said(answer)}")
 
     def working_tree(self) -> dict[str, str]:
-        """The modules as they are on disk now."""
+        """The sources as they are on disk now."""
         found = self._run("rev-parse", "--show-toplevel")
         if found.returncode:
             raise NoRepository(f"{self.repo} has no working tree: {_said(found)}; name both revisions: BASE..HEAD")
         root = Path(os.fsdecode(found.stdout.rstrip(b"\n")))
-        paths = [*sorted((root / MACHINES).rglob("*.py")), root / COMPOSITION, root / INVARIANTS]
-        regular = {path.relative_to(root).as_posix(): path for path in paths if _is_regular(path)}
+        paths = sorted(path for folder in (MACHINES, SPEC) for path in (root / folder).rglob("*"))
+        regular = {path.relative_to(root).as_posix(): path for path in paths if _is_source(path)}
         try:
             _limit({name: path.stat().st_size for name, path in regular.items()}, "the working tree")
             return {name: _text(path.read_bytes()) for name, path in regular.items()}
@@ -222,20 +226,20 @@ _REFETCH: Final = "run `git fetch --refetch --no-filter`"
 def _limit(sizes: Mapping[str, int], where: str) -> None:
     """Refuse what no revision of this project is."""
     if len(sizes) > _MOST:
-        raise TooMuchSource(f"{where}: {len(sizes)} modules, at most {_MOST} are read")
+        raise TooMuchSource(f"{where}: {len(sizes)} sources, at most {_MOST} are read")
     for path, size in sizes.items():
         if size > _LONGEST:
-            raise TooMuchSource(f"{where}: {path!r} has {size} bytes, modules of at most {_LONGEST} are read")
+            raise TooMuchSource(f"{where}: {path!r} has {size} bytes, sources of at most {_LONGEST} are read")
     if sum(sizes.values()) > _LARGEST:
-        raise TooMuchSource(f"{where}: the modules have {sum(sizes.values())} bytes, at most {_LARGEST} are read")
+        raise TooMuchSource(f"{where}: the sources have {sum(sizes.values())} bytes, at most {_LARGEST} are read")
 
 
-def _is_regular(path: Path) -> bool:
-    return path.is_file() and not path.is_symlink()
+def _is_source(path: Path) -> bool:
+    return path.name.endswith(_SUFFIXES) and path.is_file() and not path.is_symlink()
 
 
 def _text(content: bytes) -> str:
-    """A module's text; what is no UTF-8 is kept as it is, and no Python: who reads it says so."""
+    """A source's text; what is no UTF-8 is kept as it is, and no Python: who reads it says so."""
     return content.decode(errors="surrogateescape")
 
 

@@ -57,8 +57,15 @@ class Level(msgspec.Struct, frozen=True):
 
 
 class Verification(msgspec.Struct, frozen=True):
-    """What `hip3 verify --json` wrote."""
+    """What `hip3 verify --json` wrote.
 
+    Attributes:
+        sources: The hash of the sources that were verified (`adapters.verification.stamp`).
+        seconds: How long it took.
+        levels: Those that ran.
+    """
+
+    sources: str
     seconds: float
     levels: tuple[Level, ...]
 

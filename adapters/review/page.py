@@ -21,6 +21,7 @@ from adapters.diagram.summary import beside_lines, counted, drive_lines, headlin
 from adapters.review.evidence import Coverage, MachineCoverage, Trace, Verification, coverage_of
 from adapters.review.invariants import InvariantChange, InvariantsDiff, compare_invariants
 from adapters.verification.levels import LEVELS
+from adapters.verification.stamp import hash_of
 
 Mark: TypeAlias = tuple[str, str, str]
 """A class of the page's style, a sign, and a word."""
@@ -37,6 +38,7 @@ _MARKS: Final[dict[str, Mark]] = {
     "not given": ("not_run", "–", "not given"),
     "uncovered": ("failed", "✗", "uncovered"),
     "gaps": ("changed", "~", "with gaps"),
+    "in part": ("changed", "~", "in part"),
     "elsewhere": ("not_run", "–", "not of HEAD"),
 }
 """By the sign of a line of the summary, or by what became of a thing."""
@@ -91,15 +93,16 @@ def render(review: Review) -> str:
     covered = None
     if review.coverage is not None:
         covered = coverage_of(review.coverage, review.diff.after.charts, review.diff)
-    of_head = bool(review.traces) and _of_this_process(review.after)
+    of_head = review.verification is not None and review.verification.sources == _hash_of(review.after)
+    replayed_by_head = bool(review.traces) and _of_this_process(review.after)
     given = {level.name for level in review.verification.levels} if review.verification is not None else set()
     short = [
         ("machines", "Machines", *_machines_in_short(review.diff)),
         ("invariants", "Invariants", *_invariants_in_short(invariants)),
-        ("verification", "Verification", *_verification_in_short(review.verification)),
-        ("mutants", "Mutants", *_mutants_in_short(review.verification)),
+        ("verification", "Verification", *_verification_in_short(review.verification, of_head)),
+        ("mutants", "Mutants", *_mutants_in_short(review.verification, of_head)),
         ("coverage", "Transition coverage", *_coverage_in_short(covered, review.coverage)),
-        ("traces", "Traces", *_traces_in_short(review.traces, of_head)),
+        ("traces", "Traces", *_traces_in_short(review.traces, replayed_by_head)),
     ]
     return pages.render(
         "review/review.html.j2",
@@ -117,6 +120,7 @@ def render(review: Review) -> str:
         levels_not_given=[level.name for level in LEVELS if level.name not in given],
         covered=covered,
         of_head=of_head,
+        replayed_by_head=replayed_by_head,
         move=_move,
     )
 
@@ -193,6 +197,11 @@ def _compared(before: str, after: str) -> tuple[tuple[Literal["+", "-", " "], st
     return tuple(lines)
 
 
+def _hash_of(revision: Revision) -> str:
+    """The hash by which a verification names its sources."""
+    return hash_of({path: text.encode(errors="surrogateescape") for path, text in revision.sources.items()})
+
+
 def _of_this_process(after: Revision) -> bool:
     """Whether the machines that replayed, and that this process would run, are those of the new revision."""
     asked = {
@@ -227,20 +236,24 @@ def _invariants_in_short(diff: InvariantsDiff) -> Short:
     return (_MARKS["~"], " ".join(told)) if told else (_MARKS["same"], f"All {diff.count} are the same.")
 
 
-def _verification_in_short(verification: Verification | None) -> Short:
+def _verification_in_short(verification: Verification | None, of_head: bool) -> Short:
     if verification is None:
         return _NOT_GIVEN, "Nothing is known of it: give the output of “hip3 verify --json” by --verify."
     passed = sum(level.status == "passed" for level in verification.levels)
     told = f"{passed} of {counted(len(verification.levels), 'level')} that ran passed; there are {len(LEVELS)} levels."
-    return _MARKS[verification.status], told
+    if not of_head:
+        return _MARKS["elsewhere"], f"{told} But other sources were verified."
+    missing = {level.name for level in LEVELS} - {level.name for level in verification.levels}
+    return _MARKS["in part" if verification.status == "passed" and missing else verification.status], told
 
 
-def _mutants_in_short(verification: Verification | None) -> Short:
+def _mutants_in_short(verification: Verification | None, of_head: bool) -> Short:
     mutants = None if verification is None else verification.mutants
     if mutants is None:
         return _NOT_GIVEN, "Nothing is known of them: no results of the level mutants were given."
     alive = f"{len(mutants.alive)} survived" if mutants.alive else "none survived"
-    return _MARKS[mutants.status], f"{counted(mutants.hunted, 'mistake')} put back, {alive}."
+    told = f"{counted(mutants.hunted, 'mistake')} put back, {alive}."
+    return (_MARKS[mutants.status], told) if of_head else (_MARKS["elsewhere"], f"{told} But into other sources.")
 
 
 def _coverage_in_short(covered: Sequence[MachineCoverage] | None, coverage: Coverage | None) -> Short:

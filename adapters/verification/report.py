@@ -38,10 +38,16 @@ def counted(result: LevelResult) -> str:
     return str(total) if passed == total else f"{passed} of {total}"
 
 
-def as_json(results: Sequence[LevelResult]) -> dict[str, Any]:
-    """The results as plain data."""
+def as_json(results: Sequence[LevelResult], sources: str) -> dict[str, Any]:
+    """The results as plain data.
+
+    Args:
+        results: What ran.
+        sources: The hash of the sources that were verified, as in the stamp.
+    """
     return {
         "verdict": verdict(results),
+        "sources": sources,
         "seconds": round(sum(result.seconds for result in results), 3),
         "levels": [
             {

@@ -12,7 +12,7 @@ import hashlib
 import os
 import platform
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
@@ -65,13 +65,22 @@ def source_folders() -> tuple[Path, ...]:
 
 def hash_of_sources(folders: Sequence[Path] | None = None) -> str:
     """SHA-256 over names and contents of all sources, in hex."""
+    return hash_of(
+        {
+            f"{folder.name}/{path.relative_to(folder).as_posix()}": path.read_bytes()
+            for folder in folders or source_folders()
+            for path in folder.rglob("*")
+            if path.suffix in _SUFFIXES
+        }
+    )
+
+
+def hash_of(sources: Mapping[str, bytes]) -> str:
+    """The same of the sources of any revision, given by path."""
     digest = hashlib.sha256()
-    for folder in folders or source_folders():
-        for path in sorted(path for path in folder.rglob("*") if path.suffix in _SUFFIXES):
-            content = path.read_bytes()
-            name = f"{folder.name}/{path.relative_to(folder).as_posix()}"
-            digest.update(f"{name}\0{len(content)}\0".encode())
-            digest.update(content)
+    for name in sorted(sources):
+        digest.update(f"{name}\0{len(sources[name])}\0".encode(errors="surrogateescape"))
+        digest.update(sources[name])
     return digest.hexdigest()
 
 

@@ -15,6 +15,7 @@ from adapters.review.page import Review
 from adapters.verification.level import Check, LevelResult, Status
 from adapters.verification.levels import LEVELS
 from adapters.verification.report import as_json
+from adapters.verification.stamp import hash_of_sources
 from tests.adapters.diagram.repository import COMPOSITION, FILES, GATE, LAMP, Repository, edited
 
 INVARIANTS: Final = '''"""The invariants."""
@@ -89,6 +90,11 @@ def repository(folder: Path) -> Repository:
     return made
 
 
+def checked_out(made: Repository) -> str:
+    """The hash of the sources that are checked out, as a verification there would say it."""
+    return hash_of_sources([made.folder / name for name in ("machines", "spec")])
+
+
 def review(made: Repository, asked: str = "base..head", **given: Any) -> Review:
     """What is reviewed."""
     before, after = revisions(asked, made.folder)
@@ -119,13 +125,13 @@ def coverage(charts: Atlas, never: Iterable[tuple[str, str]] = ()) -> dict[str, 
     }
 
 
-def verification(*statuses: Status) -> dict[str, Any]:
+def verification(*statuses: Status, sources: str = "other") -> dict[str, Any]:
     """What `hip3 verify --json` prints when its first levels end so, with two checks each, the last of that status."""
     results = []
     for level, status in zip(LEVELS, statuses, strict=False):
         checks = [Check("one", "passed", 0.5, "seen"), Check("two", status, 1.5, f"{level.name} saw\nthis")]
         results.append(LevelResult(level, checks, 2.0))
-    return as_json(results)
+    return as_json(results, sources)
 
 
 def written(path: Path, content: Any) -> Path:

@@ -10,6 +10,7 @@ import pytest
 
 from adapters.review import evidence
 from adapters.review.evidence import UnusableEvidence, coverage_of, read_coverage, read_trace, read_verification
+from adapters.verification.level import Status
 from tests.review.material import atlas, coverage, repository, review, verification, written
 
 WRITES = {read_verification: "hip3 verify --json", read_coverage: "pytest --transition-coverage FILE"}
@@ -42,9 +43,9 @@ def test_mutants_are_those_of_their_level(tmp_path: Path) -> None:
 
 
 def test_mutants_that_were_not_hunted_are_none(tmp_path: Path) -> None:
-    passed = ["passed"] * 5
-    for statuses in (passed, [*passed, "not_run"]):
-        assert read_verification(written(tmp_path / "v", verification(*statuses))).mutants is None  # type: ignore[arg-type]
+    passed: tuple[Status, ...] = ("passed",) * 5
+    for statuses in (passed, (*passed, "not_run")):
+        assert read_verification(written(tmp_path / "v", verification(*statuses))).mutants is None
 
 
 def test_coverage_is_held_against_the_tables_under_review(tmp_path: Path) -> None:

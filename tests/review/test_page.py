@@ -14,10 +14,11 @@ from adapters.diagram.reading import installed
 from adapters.review import page
 from adapters.review.evidence import Coverage, read_coverage, read_trace, read_verification
 from adapters.review.page import render
+from adapters.verification.level import Status
 from tests.adapters.diagram.repository import GATE, Repository, edited
 from tests.adapters.live import crossing_order, live, outcomes, resting_order, steps_of
 from tests.adapters.recorded import record
-from tests.review.material import atlas, coverage, repository, review, verification, written
+from tests.review.material import atlas, checked_out, coverage, repository, review, verification, written
 
 
 @pytest.fixture
@@ -87,7 +88,8 @@ def test_nothing_changed(made: Repository) -> None:
 
 
 def test_results_of_the_verification(made: Repository, tmp_path: Path) -> None:
-    document = verification("passed", "failed", "not_run", "passed", "passed", "passed")
+    statuses: tuple[Status, ...] = ("passed", "failed", "not_run", "passed", "passed", "passed")
+    document = verification(*statuses, sources=checked_out(made))
     document["levels"][5]["checks"][1]["name"] = "all mutants"
     html = render(review(made, verification=read_verification(written(tmp_path / "v", document))))
     words = section(html, "verification")
@@ -103,6 +105,28 @@ def test_results_of_the_verification(made: Repository, tmp_path: Path) -> None:
     html = render(review(made, verification=read_verification(written(tmp_path / "v", document))))
     assert "put back one at a time: 2. Noticed: 1. Survivors X1 : survives: it" in section(html, "mutants")
     assert "✗ failed 2 mistakes put back, 1 survived." in section(html, "short")
+
+
+def test_a_verification_counts_for_the_sources_that_it_verified(made: Repository, tmp_path: Path) -> None:
+    def told(statuses: tuple[Status, ...], sources: str) -> tuple[str, str]:
+        given = read_verification(written(tmp_path / "v", verification(*statuses, sources=sources)))
+        html = render(review(made, verification=given))
+        return section(html, "short"), section(html, "verification")
+
+    everything: tuple[Status, ...] = ("passed",) * 7
+    short, words = told(everything, checked_out(made))
+    assert "Verification ✓ passed 7 of 7 levels that ran passed" in short
+    assert "Mutants ✓ passed 2 mistakes put back, none survived." in short
+    assert "Of exactly the sources of head" in words
+    assert "Verification ~ in part 3 of 3 levels that ran passed" in told(("passed",) * 3, checked_out(made))[0]
+    made.git("checkout", "--quiet", "base")
+    short, words = told(everything, checked_out(made))
+    assert (
+        "Verification – not of HEAD 7 of 7 levels that ran passed; there are 7 levels. But other" in short
+    )
+    assert "Mutants – not of HEAD 2 mistakes put back, none survived. But into other sources." in short
+    assert "✓" not in short
+    assert "Of sources that are not those of head" in words
 
 
 def test_changed_rows_that_nothing_covers_stand_out(made: Repository, tmp_path: Path) -> None:

@@ -57,8 +57,9 @@ def test_level_that_breaks_has_failed() -> None:
 
 
 def test_json_has_everything() -> None:
-    told = json.loads(json.dumps(as_json([_result("passed", "not_run")])))
+    told = json.loads(json.dumps(as_json([_result("passed", "not_run")], SOURCES)))
     assert told["verdict"] == "not_run"
+    assert told["sources"] == SOURCES
     assert told["levels"][0]["does_not_show"] == "that it rains"
     assert [each["status"] for each in told["levels"][0]["checks"]] == ["passed", "not_run"]
 

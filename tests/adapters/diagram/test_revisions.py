@@ -28,7 +28,7 @@ OTHER = GATE.replace("A gate.", "Another gate.")
 @pytest.fixture
 def repository(tmp_path: Path) -> Repository:
     made = Repository(tmp_path / "repository")
-    made.commit({**FILES, "machines/notes.txt": "", "spec/other.py": "", "README.md": ""}, tag="base")
+    made.commit({**FILES, "machines/notes.txt": "", "spec/other.txt": "", "README.md": ""}, tag="base")
     made.commit(
         {"machines/gate.py": OTHER, "machines/lamp.py": None, "spec/invariants.py": "INVARIANTS = ()\n"}, tag="head"
     )
@@ -232,9 +232,9 @@ def test_odd_names_and_bytes_are_kept(repository: Repository) -> None:
 @pytest.mark.parametrize(
     ("limit", "value", "message"),
     [
-        ("_MOST", 2, "3 modules, at most 2 are read"),
+        ("_MOST", 2, "sources, at most 2 are read"),
         ("_LONGEST", len(GATE.encode()) - 1, "'machines/gate.py' has"),
-        ("_LARGEST", len(GATE.encode()) + 1, "the modules have"),
+        ("_LARGEST", len(GATE.encode()) + 1, "the sources have"),
     ],
 )
 def test_sizes_are_limited(
