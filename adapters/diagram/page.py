@@ -23,9 +23,11 @@ from adapters.diagram.chart import Atlas, Chart, Drive
 from adapters.diagram.drawing import LEGEND
 from adapters.diagram.marks import Kind
 from adapters.diagram.purpose import Event
-from adapters.diagram.scenarios import scenarios
+from adapters.diagram.scenarios import scenarios, seconds
+from adapters.diagram.slots import endings
 from machines import events as core_events
 from machines.catalogue import MACHINES
+from machines.post import QUARANTINE_MS, TIMEOUT_MS
 from spec.invariants import INVARIANTS
 
 _FINDINGS: Final = Path(machines.__file__).parents[1] / "docs" / "findings.md"
@@ -76,6 +78,10 @@ def render(atlas: Atlas) -> str:
         composed=Markup(graphviz.composed_svg(atlas)),  # noqa: S704 - it escapes its texts
         outside=_outside(atlas),
         scenarios=scenarios(),
+        endings=endings(),
+        seconds=seconds,
+        TIMEOUT_MS=TIMEOUT_MS,
+        QUARANTINE_MS=QUARANTINE_MS,
         invariants=INVARIANTS,
         findings=_findings(),
         legend=LEGEND[Kind.PLAIN],

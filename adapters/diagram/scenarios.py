@@ -6,6 +6,7 @@ test asserts on the core what each answer states.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -26,6 +27,11 @@ _FILLED: Final = Filled(oid=7, size="2", average_price="400")
 _SPENT: Final = Refused("Invalid nonce: duplicate nonce")
 
 
+def seconds(ms: int) -> str:
+    """A time for a reader: `5 s`."""
+    return f"{ms / 1_000:g} s"
+
+
 def _buy(**changes: Any) -> Order:
     return Order(**{"market": _MARKET, "side": "buy", "size": "2", "price": "400", **changes})
 
@@ -42,9 +48,9 @@ def _fills(stage: Stage) -> None:
 def _unanswered(stage: Stage) -> None:
     stage.submit(_buy())
     stage.send()
-    stage.pass_time(TIMEOUT_MS)
+    stage.wait()
     stage.accept(stage.send())
-    stage.pass_time(QUARANTINE_MS)
+    stage.wait()
 
 
 def _ran(stage: Stage) -> None:
@@ -110,6 +116,10 @@ def _limit(stage: Stage) -> None:
     first = stage.send()
     stage.submit(_reduce())
     stage.send()
+    stage.submit(_buy())
+    stage.tick()
+    stage.submit(_reduce())
+    stage.send()
     stage.submit(Cancel(market=_MARKET, oid=8))
     stage.submit(_buy())
     stage.tick()
@@ -151,28 +161,33 @@ PLOTS: Final = (
         _fills,
     ),
     Plot(
-        "a post is not answered in time, and never ran",
-        "The post ends timed out; its slot stays in quarantine for a time, because the venue may still count the post. "
-        "A fence, a noop with the same nonce, is accepted, which proves that the post never ran: its new order ends as "
-        "not executed, and is not sent again by itself.",
-        _unanswered,
+        "the socket drops while a reduce-only order is still queued",
+        "It keeps its place, and is sent as soon as a connection is open; new orders wait until the session is ready. "
+        "Had the executor been shutting down, it would end as not executed instead. It had no slot.",
+        _still_queued,
+    ),
+    Plot(
+        "the socket drops while a reduce-only order is in flight, and the order never ran",
+        "The post ends disconnected with its slot in quarantine, and the order is unknown until its fence is accepted "
+        "on the next connection, which proves that it never ran; then it goes back to its place in its queue, before "
+        "later ones, and is sent again before any new order. If its owner asked to cancel it meanwhile, it ends as not "
+        "executed. The fence does not free the slot: only the end of the quarantine does.",
+        _never_ran,
     ),
     Plot(
         "the socket drops while a reduce-only order is in flight, and the order ran",
         "The post ends disconnected with its slot in quarantine, and the order is unknown, neither rejected nor sent "
-        "again; on the next connection its fence finds the nonce spent, and the venue's record shows that it filled.",
+        "again; on the next connection its fence finds the nonce spent, and the venue's record shows that it filled. "
+        "None of this frees the slot: only the end of the quarantine does.",
         _ran,
     ),
     Plot(
-        "the socket drops while a reduce-only order is in flight, and the order never ran",
-        "The order is unknown until its fence is accepted, which proves that it never ran; then it goes back to its "
-        "place in its queue, before later ones, and is sent again before any new order.",
-        _never_ran,
-    ),
-    Plot(
-        "the socket drops while a reduce-only order is still queued",
-        "It keeps its place, and is sent as soon as a connection is open; new orders wait until the session is ready.",
-        _still_queued,
+        "a post is not answered in time, and never ran",
+        f"After {seconds(TIMEOUT_MS)} the post ends timed out; its slot stays in quarantine for another "
+        f"{seconds(QUARANTINE_MS)}, because the venue may still count the post. A fence is accepted, which proves that "
+        "the post never ran: its new order ends as not executed, and is not sent again by itself. The slot stays in "
+        "quarantine for its time all the same.",
+        _unanswered,
     ),
     Plot(
         "a cancel is lost with the connection",
@@ -194,10 +209,11 @@ PLOTS: Final = (
     ),
     Plot(
         "the inflight limit is reached and a slot comes back",
-        "At the limit, here two, nothing is sent: a cancel waits and a new order is refused; the reply to one post "
-        "releases its slot, and the cancel takes it.",
+        "From the high watermark on, here two posts, a new order is accepted but held, while cancels and reduce-only "
+        "orders are sent. At the limit, here three, nothing is sent: a cancel waits, and a new order is refused. The "
+        "reply to one post releases its slot, and the cancel takes it.",
         _limit,
-        CoreSettings(inflight_limit=2, high_watermark=2),
+        CoreSettings(inflight_limit=3, high_watermark=2),
     ),
     Plot(
         "the hard stop trips while orders are queued",
@@ -221,6 +237,11 @@ class Scenario:
     title: str
     answer: str
     story: Story
+
+    @property
+    def anchor(self) -> str:
+        """Its id on the page: `story-a-cancel-is-lost-with-the-connection`."""
+        return f"story-{re.sub('[^a-z]+', '-', self.title.lower())}"
 
 
 def scenarios() -> tuple[Scenario, ...]:

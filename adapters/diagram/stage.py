@@ -58,12 +58,14 @@ class Stage:
     Attributes:
         core: The machines.
         intents: What the strategy submitted and the core accepted, in order.
+        sent: The posts that were written, in order.
     """
 
     def __init__(self, settings: CoreSettings | None = None) -> None:
         self._clock = ManualClock()
         self.core = ExecutorCore(self._clock, settings, run_id=0xABC)
         self.intents: list[Intent] = []
+        self.sent: list[PostRequest] = []
         self._pages = _Pages()
         self._recorder = Recorder(self.core, self._pages, self._clock)
         self.connect()
@@ -95,12 +97,26 @@ class Stage:
         self.handle(ev.Tick())
         return self.core.posts.in_hand
 
-    def send(self) -> PostRequest:
-        """It is time to send, and the post that must be due is written."""
+    def due(self) -> PostRequest:
+        """It is time to send; the post that must be in hand then.
+
+        Raises:
+            PlotBroken: There is none.
+        """
         post = self.tick()
         if post is None:
             raise PlotBroken("a post was expected to be due, and none is")
+        return post
+
+    def send(self) -> PostRequest:
+        """It is time to send, and the post that must be due is written.
+
+        Raises:
+            PlotBroken: There is none.
+        """
+        post = self.due()
         self.handle(ev.PostWritten(post.post_id, post.nonce, self.core.session.epoch))
+        self.sent.append(post)
         return post
 
     def answer(self, post: PostRequest, reply: PostReply) -> None:
@@ -118,6 +134,19 @@ class Stage:
         due = self.core.next_wake_ms
         if due is not None and due <= self._clock.monotonic_ms():
             self.handle(ev.TimePassed())
+
+    def wait(self) -> int:
+        """Time passes until the core's next deadline; how long that was, in ms.
+
+        Raises:
+            PlotBroken: The core waits for nothing.
+        """
+        due = self.core.next_wake_ms
+        if due is None:
+            raise PlotBroken("the core was expected to wait for a time, and waits for none")
+        passed = max(0, due - self._clock.monotonic_ms())
+        self.pass_time(passed)
+        return passed
 
     def connect(self, *, synced: bool = True) -> None:
         """A connection opens, and brings the venue's time."""

@@ -17,6 +17,8 @@ from adapters.diagram.chart import Chart
 from adapters.diagram.page import render
 from adapters.diagram.reading import installed, read
 from adapters.diagram.scenarios import scenarios
+from adapters.diagram.slots import endings
+from machines.post import POST, QUARANTINE_MS
 from spec.invariants import INVARIANTS
 
 ATLAS = read(installed())
@@ -32,6 +34,7 @@ class Outline(HTMLParser):
         self.ids: list[str] = []
         self.links: set[str] = set()
         self.rows: list[str] = []
+        self._in_row = False
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -45,8 +48,13 @@ class Outline(HTMLParser):
         if tag == "tr":
             self.rows.append("")
 
+        self._in_row = self._in_row or tag == "tr"
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in_row = self._in_row and tag != "tr"
+
     def handle_data(self, data: str) -> None:
-        if self.rows:
+        if self._in_row:
             self.rows[-1] = f"{self.rows[-1]}{data}"
 
     def row(self, *words: str) -> str:
@@ -106,9 +114,26 @@ def test_which_states_end_a_post() -> None:
 
 
 def test_what_releases_an_inflight_slot() -> None:
+    assert OUTLINE.row("post.ack") == "post.ack acked inflight.release at once"
+    assert OUTLINE.row("post.fail") == "post.fail failed inflight.release at once"
+    for event, state in {"time_out": "timed_out", "disconnect": "disconnected"}.items():
+        later = "10 s later, by inflight.clear; earlier if its late reply comes"
+        assert OUTLINE.row(f"post.{event}") == f"post.{event} {state} inflight.quarantine {later}"
+    assert OUTLINE.row("post.refuse") == "post.refuse unsent it never had one"
     assert OUTLINE.row("release give back") == "release give back post.ack post.fail"
     assert OUTLINE.row("quarantine set aside") == "quarantine set aside post.time_out post.disconnect"
     assert "TimePassed: the quarantine's time is over" in OUTLINE.row("clear forget")
+
+
+def test_each_way_in_which_a_post_ends_is_run_and_moves_its_slot_as_the_composition_says() -> None:
+    found = {ending.event: ending for ending in endings()}
+    assert {ending.state for ending in found.values()} == {state.value for state in POST.final}
+    for event, ending in found.items():
+        drives = [each.effect for each in ATLAS.drives if each.cause == f"post.{event}" and "inflight." in each.effect]
+        assert drives == ([f"inflight.{ending.slot}"] if ending.slot else [])
+        unanswered = ending.slot == "quarantine"
+        assert (ending.freed, ending.by_reply) == (("clear", "clear") if unanswered else ("", ""))
+        assert ending.after_ms == (QUARANTINE_MS if unanswered else 0)
 
 
 def test_what_happens_to_a_reduce_only_order_when_the_socket_drops() -> None:
@@ -116,11 +141,12 @@ def test_what_happens_to_a_reduce_only_order_when_the_socket_drops() -> None:
     asked = [each for each in scenarios() if "socket drops while a reduce-only order" in each.title]
     assert len(asked) == 3
     for scenario in scenarios():
-        assert f"<h3>… {scenario.title}?</h3>" in stories
+        assert f'<h3 id="{scenario.anchor}">… {scenario.title}?</h3>' in stories
+        assert f'<a href="#{scenario.anchor}">' in stories
         assert scenario.answer in plain(stories).replace("&#39;", "'")
         for line in scenario.story.lines:
-            for move in line.moved:
-                assert move in plain(stories)
+            for move in line.moves:
+                assert f"{move.event}: {move.source} → {move.target}" in plain(stories)
 
 
 def test_findings_have_their_text_where_the_document_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

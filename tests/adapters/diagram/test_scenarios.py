@@ -11,11 +11,13 @@ from adapters.diagram.scenarios import PLOTS, Plot, scenarios
 from adapters.diagram.stage import PlotBroken, Stage
 from adapters.journal import Move
 from machines import events as ev
+from machines.hard_stop import MISSING_ORDER
 from machines.inflight import InflightState
-from machines.intent import IntentState, Priority, Resting
+from machines.intent import Cancel, IntentState, Priority, Rejected, Resting
+from machines.post import QUARANTINE_MS, TIMEOUT_MS
 from machines.session import SessionState
 from spec.invariants import violations
-from tests.machines.builders import order
+from tests.machines.builders import order, reduce_only
 
 
 def played(plot: Plot) -> Stage:
@@ -27,6 +29,17 @@ def played(plot: Plot) -> Stage:
 def moves(stage: Stage, machine: str, key: int = 0) -> list[str]:
     """The events that moved one thing, in order."""
     return [move.event for step in stage.steps for move in step.moves if (move.machine, move.key) == (machine, key)]
+
+
+def at(stage: Stage, machine: str, key: int, event: str) -> int:
+    """When something happened to one thing, in ms."""
+    (found,) = [
+        step.monotonic_ms
+        for step in stage.steps
+        for move in step.moves
+        if (move.machine, move.key, move.event) == (machine, key, event)
+    ]
+    return found
 
 
 def ends(stage: Stage) -> list[tuple[Priority, IntentState]]:
@@ -71,6 +84,9 @@ def unanswered(stage: Stage) -> None:
     assert ends(stage) == [(NEW, IntentState.NOT_EXECUTED)]
     assert stage.intents[0].attempts == (2,), "not sent again"
     assert stage.core.idle
+    written, ended = at(stage, "post", 2, "send"), at(stage, "post", 2, "time_out")
+    assert (ended - written, at(stage, "inflight", 0, "clear") - ended) == (TIMEOUT_MS, QUARANTINE_MS)
+    assert at(stage, "settlement", 2, "fence_won") < at(stage, "inflight", 0, "clear"), "the fence does not free it"
 
 
 def ran(stage: Stage) -> None:
@@ -87,6 +103,7 @@ def ran(stage: Stage) -> None:
 def never_ran(stage: Stage) -> None:
     assert moves(stage, "settlement", 2) == ["fence", "fence_won"]
     assert moves(stage, "intent", 1) == ["enqueue", "post", "lose", "return_", "post", "fill"]
+    assert stage.core.inflight.quarantined == 1, "the fence does not free the slot"
     assert carriers(stage) == [[1], [], [1, 3], [2]], "before a later reduce-only order, and before the new order"
     assert [priority for priority, _ in ends(stage)] == [REDUCE, NEW, REDUCE]
 
@@ -128,14 +145,17 @@ def error_unclear(stage: Stage) -> None:
 
 
 def limit(stage: Stage) -> None:
-    assert moves(stage, "inflight") == ["acquire", "acquire", "release", "acquire"]
+    assert moves(stage, "inflight") == ["acquire", "acquire", "acquire", "release", "acquire"]
     assert stage.core.inflight.state is InflightState.FULL
-    refused = [effect for step in stage.steps for effect in step.effects if effect.get("admission") == "inflight_full"]
-    assert len(refused) == 1
-    cancel = stage.intents[2]
-    assert (cancel.priority, cancel.state, cancel.attempts) == (CANCEL, IntentState.POSTED, (4,))
-    released = next(n for n, step in enumerate(stage.steps) if "release" in [move.event for move in step.moves])
-    assert any(step.event == "Tick" and not step.effects for step in stage.steps[:released]), "nothing is sent"
+    asked = [effect["admission"] for step in stage.steps for effect in step.effects if effect["type"] == "Admitted"]
+    assert asked == ["queued", "queued", "queued_degraded", "queued", "queued_degraded", "inflight_full"]
+    held, cancel = stage.intents[2], stage.intents[4]
+    assert (held.priority, held.state) == (NEW, IntentState.QUEUED)
+    assert (cancel.priority, cancel.state, cancel.attempts) == (CANCEL, IntentState.POSTED, (5,))
+    idle = [n for n, step in enumerate(stage.steps) if step.event == "Tick" and not step.effects]
+    full = next(n for n, step in enumerate(stage.steps) if "full" in [move.target for move in step.moves])
+    assert len(idle) == 2, "nothing is sent: the new order while degraded, the cancel while full"
+    assert idle[0] < full < idle[1]
 
 
 def halted(stage: Stage) -> None:
@@ -177,6 +197,31 @@ def test_the_story_tells_all_that_moved(plot: Plot) -> None:
     recorded = [move for step in played(plot).steps for move in step.moves]
     assert [move for line in story.lines for move in line.moves] == recorded
     assert story.lines[0].at_ms == 0
+
+
+def test_a_queued_reduce_only_order_ends_if_the_socket_drops_while_shutting_down() -> None:
+    stage = Stage()
+    stage.submit(reduce_only())
+    stage.handle(ev.DrainStarted())
+    assert ends(stage) == [(REDUCE, IntentState.QUEUED)]
+    stage.drop()
+    assert ends(stage) == [(REDUCE, IntentState.NOT_EXECUTED)]
+    assert moves(stage, "inflight") == [], "it had no slot"
+
+
+def test_a_reduce_only_order_that_never_ran_and_is_wanted_no_more_is_not_sent_again() -> None:
+    stage = Stage()
+    cloid = f"0x{1:032x}"
+    stage.submit(reduce_only(cloid=cloid))
+    stage.send()
+    stage.drop()
+    stage.submit(Cancel(market=stage.intents[0].market, cloid=cloid))
+    stage.connect()
+    stage.accept(stage.send(), Rejected(MISSING_ORDER))
+    stage.accept(stage.send())
+    assert moves(stage, "settlement", 2) == ["fence", "fence_won"]
+    assert stage.intents[0].state is IntentState.NOT_EXECUTED
+    assert stage.intents[0].attempts == (2,), "not sent again"
 
 
 def test_they_are_the_same_each_time() -> None:
