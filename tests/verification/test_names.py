@@ -20,7 +20,7 @@ from adapters.verification.trace_tla import _EFFECTS as OF_TRACE_DATA
 from machines import events as ev
 from machines.catalogue import MACHINES
 from spec.invariants import INVARIANTS
-from tests.docs.test_documents import ROOT
+from tests.docs.documents import ROOT
 
 
 def _code(module: str) -> str:
