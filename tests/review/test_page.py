@@ -121,9 +121,7 @@ def test_a_verification_counts_for_the_sources_that_it_verified(made: Repository
     assert "Verification ~ in part 3 of 3 levels that ran passed" in told(("passed",) * 3, checked_out(made))[0]
     made.git("checkout", "--quiet", "base")
     short, words = told(everything, checked_out(made))
-    assert (
-        "Verification – not of HEAD 7 of 7 levels that ran passed; there are 7 levels. But other" in short
-    )
+    assert "Verification – not of HEAD 7 of 7 levels that ran passed; there are 7 levels. But other" in short
     assert "Mutants – not of HEAD 2 mistakes put back, none survived. But into other sources." in short
     assert "✓" not in short
     assert "Of sources that are not those of head" in words
