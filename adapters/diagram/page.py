@@ -32,6 +32,8 @@ from spec.invariants import INVARIANTS
 
 _FINDINGS: Final = Path(machines.__file__).parents[1] / "docs" / "findings.md"
 """In the repository; an installed package has no documents, and then the ids stand alone."""
+_CITED: Final = re.compile(r"\bfindings?\s+[A-Z]\d+(?:(?:,| and)\s+[A-Z]\d+)*")
+_ID: Final = re.compile(r"[A-Z]\d+")
 _FINDING: Final = re.compile(r"^\| ([A-Z]\d+) \| (.+?) \|", re.MULTILINE)
 
 
@@ -71,6 +73,7 @@ def render(atlas: Atlas) -> str:
     Raises:
         GraphvizMissing: The extra `diagrams` is not installed.
     """
+    findings = _findings()
     return pages.render(
         "diagram/machines.html.j2",
         script="diagram/search.js",
@@ -83,10 +86,22 @@ def render(atlas: Atlas) -> str:
         TIMEOUT_MS=TIMEOUT_MS,
         QUARANTINE_MS=QUARANTINE_MS,
         invariants=INVARIANTS,
-        findings=_findings(),
+        findings=findings,
+        cited=lambda text: cited(text, findings),
         legend=LEGEND[Kind.PLAIN],
         purpose=purpose,
+        origins=lambda event: purpose.origins(atlas, event),
     )
+
+
+def cited(text: str, findings: Mapping[str, str]) -> Markup:
+    """A docstring as HTML, in which `finding X3` leads to the finding, if it is one of `findings`."""
+
+    def link(found: re.Match[str]) -> str:
+        return f'<a href="#finding-{found[0]}">{found[0]}</a>' if found[0] in findings else found[0]
+
+    linked = _CITED.sub(lambda found: _ID.sub(link, found[0]), pages.prose(text))
+    return Markup(linked)  # noqa: S704 - escaped before, and an id is a letter and digits
 
 
 def _place(chart: Chart) -> int:

@@ -36,6 +36,17 @@ def events(atlas: Atlas, chart: Chart) -> tuple[Event, ...]:
     return tuple(_event(atlas, chart, name) for name in dict.fromkeys(row.event for row in chart.transitions))
 
 
+def origins(atlas: Atlas, event: str) -> tuple[str, ...]:
+    """The events of the core from which the drives lead to an event of a machine, in the order of the drives."""
+    reached = {event}
+    while more := {drive.cause for drive in atlas.drives if drive.effect in reached} - reached:
+        reached |= more
+    reached.discard(event)
+    return tuple(
+        cause for cause in dict.fromkeys(drive.cause for drive in atlas.drives) if cause in reached and "." not in cause
+    )
+
+
 def entering(chart: Chart, state: str) -> tuple[Transition, ...]:
     """The transitions that lead into a state from another."""
     return tuple(row for row in chart.transitions if row.target == state != row.source)

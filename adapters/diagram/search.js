@@ -5,9 +5,16 @@
   const told = document.getElementById("found");
   const sections = [...document.querySelectorAll("main > section")];
   const plain = (text) => text.toLowerCase().replaceAll("_", " ").replace(/\s+/g, " ");
+  // What a row opens, code and the texts of what it serves, would match too much; each text stands for itself below.
+  const own = (element) => {
+    const copy = element.cloneNode(true);
+    for (const opened of copy.querySelectorAll("td details > :not(summary)")) opened.remove();
+    return copy.textContent;
+  };
   const items = [...document.querySelectorAll("[data-find]")].map((element) => {
     const section = element.closest("section");
-    return { element, section, text: plain(`${section.querySelector("h2").textContent} ${element.textContent}`) };
+    const words = [section.querySelector("h2").textContent, element.dataset.find, own(element)];
+    return { element, section, text: plain(words.join(" ")) };
   });
   // A table, and the heading above it, go with their last row.
   const tables = [...document.querySelectorAll("main > section > table")];
@@ -31,7 +38,8 @@
       table.hidden = empty;
       if (table.previousElementSibling.matches("h3")) table.previousElementSibling.hidden = empty;
     }
-    told.textContent = stems.length === 0 ? "" : `${found} of ${items.length} in ${places.size} sections`;
+    const where = places.size === 1 ? "1 section" : `${places.size} sections`;
+    told.textContent = stems.length === 0 ? "" : `${found} of ${items.length} in ${where}`;
   };
 
   field.addEventListener("input", search);

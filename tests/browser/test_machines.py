@@ -58,7 +58,7 @@ def test_search_shows_what_holds_all_words_and_says_how_much(visit: Open, file: 
     page = visit(file, WIDE, "light")
     everything = len(shown(page))
     page.get_by_role("searchbox", name="Search").fill("socket drops reduce-only")
-    expect(page.get_by_role("status")).to_contain_text("3 of ")
+    expect(page.get_by_role("status")).to_have_text(f"3 of {everything} in 1 section")
     found = shown(page)
     assert len(found) == 3
     assert all("reduce-only" in text and "socket drops" in text for text in found)
@@ -69,6 +69,16 @@ def test_search_shows_what_holds_all_words_and_says_how_much(visit: Open, file: 
     page.keyboard.press("Escape")
     assert len(shown(page)) == everything
     expect(page.get_by_role("status")).to_have_text("")
+
+
+def test_search_leads_to_the_row_that_releases_a_slot(visit: Open, file: Path) -> None:
+    page = visit(file, WIDE, "light")
+    page.get_by_role("searchbox").fill("release slot")
+    expect(page.locator("#inflight-event-release")).to_be_visible()
+    expect(page.locator("#slots")).to_be_visible()
+    expect(page.locator("#inflight-event-acquire")).to_be_hidden()
+    page.get_by_role("searchbox").fill("tracker.count > 0")
+    expect(page.get_by_role("status")).to_contain_text("0 of ")
 
 
 def test_search_finds_states_transitions_events_and_findings(visit: Open, file: Path) -> None:

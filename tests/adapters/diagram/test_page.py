@@ -14,7 +14,8 @@ import pytest
 
 from adapters.diagram import page
 from adapters.diagram.chart import Chart
-from adapters.diagram.page import render
+from adapters.diagram.page import cited, render
+from adapters.diagram.purpose import origins
 from adapters.diagram.reading import installed, read
 from adapters.diagram.scenarios import scenarios
 from adapters.diagram.slots import endings
@@ -120,8 +121,13 @@ def test_what_releases_an_inflight_slot() -> None:
         later = "10 s later, by inflight.clear; earlier if its late reply comes"
         assert OUTLINE.row(f"post.{event}") == f"post.{event} {state} inflight.quarantine {later}"
     assert OUTLINE.row("post.refuse") == "post.refuse unsent it never had one"
-    assert OUTLINE.row("release give back") == "release give back post.ack post.fail"
-    assert OUTLINE.row("quarantine set aside") == "quarantine set aside post.time_out post.disconnect"
+    assert OUTLINE.row("release give back") == (
+        "release give back post.ack ← ReplyReceived post.fail ← ReplyReceived, ErrorReceived"
+    )
+    assert OUTLINE.row("quarantine set aside") == (
+        "quarantine set aside post.time_out ← TimePassed"
+        " post.disconnect ← Closed, SendBroken, ConnectionLost, Recovered"
+    )
     assert "TimePassed: the quarantine's time is over" in OUTLINE.row("clear forget")
 
 
@@ -158,6 +164,27 @@ def test_findings_have_their_text_where_the_document_is(monkeypatch: pytest.Monk
     outline = Outline(bare)
     assert {link.removeprefix("#") for link in outline.links} <= set(outline.ids)
     assert "<summary>P2, P3, P4, X4</summary>" in bare
+
+
+def test_findings_named_in_prose_are_links_where_they_are_known() -> None:
+    known = {"X3": "", "P2": ""}
+    x3, p2 = ('<a href="#finding-X3">X3</a>', '<a href="#finding-P2">P2</a>')
+    assert cited("so (finding X3).", known) == f"<p>so (finding {x3}).</p>\n"
+    assert cited("(findings X3,\nP2 and Q9) X3", known) == f"<p>(findings {x3},\n{p2} and Q9) X3</p>\n"
+    assert cited("<b> finding X3", known) == f"<p>&lt;b&gt; finding {x3}</p>\n"
+    assert '(finding <a href="#finding-X3">X3</a>)' in section("inflight")
+
+
+def test_a_table_has_no_column_without_content() -> None:
+    assert 'data-head="Brings about"' not in section("inflight")
+    assert 'data-head="If"' not in section("post")
+    assert 'data-head="If"' in section("inflight")
+
+
+def test_origins_are_events_of_the_core_that_drives_lead_from() -> None:
+    assert origins(ATLAS, "post.ack") == ("ReplyReceived",)
+    assert set(origins(ATLAS, "post.disconnect")) == {"ConnectionLost", "Closed", "SendBroken", "Recovered"}
+    assert origins(ATLAS, "ReplyReceived") == ()
 
 
 def test_every_invariant_is_stated() -> None:
