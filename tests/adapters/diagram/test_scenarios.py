@@ -232,6 +232,8 @@ def test_plot_that_does_not_fit_the_machines_is_told() -> None:
     stage = Stage()
     with pytest.raises(PlotBroken, match="a post was expected to be due, and none is"):
         stage.send()
+    with pytest.raises(PlotBroken, match="waits for none"):
+        stage.wait()
     stage.submit(order())
     stage.accept(stage.send(), Resting(8))
     assert stage.handle(ev.TimePassed()) == []
