@@ -11,6 +11,11 @@ Rules that every table keeps:
 * Effects run before the state moves. If one raises, the state has not moved.
 * Rows with the same event and source carry guards that exclude each other, or the last one carries none.
 * An event that has no row in the present state raises `IllegalEvent` and changes nothing.
+
+The library's own event and transition classes serve callbacks at nine places, names instead of functions, and logging
+of each; no table here asks for any of that, and it costs more than the rest of a step. So both are subclassed through
+the hooks that the library has for it (`event_cls`, `transition_cls`), and what is left is: look the rows up, ask the
+guards, do the effect, set the state.
 """
 
 from __future__ import annotations
@@ -19,14 +24,11 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from transitions import EventData, Machine, MachineError
+from transitions import Event, Machine, MachineError, Transition
 
 from machines.errors import IllegalEvent
-
-if TYPE_CHECKING:
-    from transitions.core import TransitionConfigDict
 
 # At INFO the library formats five log lines a trigger, which costs more than the trigger itself.
 logging.getLogger("transitions").setLevel(logging.WARNING)
@@ -86,13 +88,14 @@ class StateMachine(Generic[S, E]):
         self.final = final
         self.table = table
         self.observers: list[Callable[[Any, E, S, S], None]] = []
-        self._engine = Machine(
+        self._engine = _Engine(
             model=None,
             states=states,
             initial=initial,
-            transitions=[_config(row) for row in table],
+            transitions=[
+                {"trigger": row.event.value, "source": row.source, "dest": row.target, "row": row} for row in table
+            ],
             auto_transitions=False,
-            send_event=True,
             queued=False,
             ignore_invalid_triggers=False,
             name=name,
@@ -114,7 +117,7 @@ class StateMachine(Generic[S, E]):
         """
         source: S = obj.state
         try:
-            moved = self._engine.events[event.value].trigger(obj, **facts)
+            moved = self._engine.events[event._value_].trigger(obj, **facts)
         except MachineError:
             raise IllegalEvent(self.name, source.value, event.value) from None
         if moved and self.observers:
@@ -123,16 +126,45 @@ class StateMachine(Generic[S, E]):
         return moved
 
 
-def _config(row: Row[Any, Any]) -> TransitionConfigDict:
-    """The library's form of a row."""
-    config: TransitionConfigDict = {"trigger": row.event.value, "source": row.source, "dest": row.target}
-    if row.guard is not None:
-        config["conditions"] = _with_facts(row.guard)
-    if row.effect is not None:
-        config["before"] = _with_facts(row.effect)
-    return config
+class _Transition(Transition):
+    """A row, as the library keeps it."""
+
+    def __init__(self, *args: Any, row: Row[Any, Any], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._guard, self._effect, self._target = row.guard, row.effect, row.target
+
+    def take(self, obj: Any, facts: dict[str, Any]) -> bool:
+        """Move `obj`, if the guard holds; an effect that raises leaves the state."""
+        if self._guard is not None and not self._guard(obj, **facts):
+            return False
+        if self._effect is not None:
+            self._effect(obj, **facts)
+        obj.state = self._target
+        return True
 
 
-def _with_facts(function: Callable[..., Any]) -> Callable[[EventData], Any]:
-    """Let a plain function of (object, **facts) be called with the library's EventData."""
-    return lambda data: function(data.model, **data.kwargs)
+class _Event(Event):
+    """The rows of one event, by the name of the state in which they apply."""
+
+    transitions: dict[str, list[_Transition]]  # type: ignore[assignment]  # the engine makes no others
+
+    def trigger(self, model: Any, *_: Any, **facts: Any) -> bool:
+        """Take the first row whose guard holds; False if all refused.
+
+        Raises:
+            MachineError: There is no row for the present state.
+        """
+        rows = self.transitions.get(model.state._name_)  # `name` is a property in Python, this is a field
+        if rows is None:
+            raise MachineError(f"{self.name} has no row for {model.state}")
+        for row in rows:  # noqa: SIM110  `any` with a generator costs as much again
+            if row.take(model, facts):
+                return True
+        return False
+
+
+class _Engine(Machine):
+    """The library's machine, with the two classes above."""
+
+    event_cls = _Event
+    transition_cls = _Transition
