@@ -198,6 +198,7 @@ class CommandSession:
                 self._answer(self._status(command.ref))
 
     def _track(self, ref: str | None, ticket: Ticket) -> None:
+        self._executor.driver.make_durable()  # whoever is told that it was accepted finds it after a crash
         self._answer({"ref": ref, "admission": ticket.admission.value, "cloid": ticket.cloid})
         task = asyncio.ensure_future(self._tell(ref, ticket))
         self.waiting.add(task)

@@ -8,9 +8,10 @@ has its admission when `dispatch` returns.
 step that asked for it: sign, write, report, and only then the next event. What fails before the write is
 `SendRefused`; what fails in it is `SendBroken`, and the connection is dropped.
 
-**Journal first.** A step is in the journal before anything of it takes effect: before its frame leaves, before an
-outcome is told (settlement.md, rules 1 and 2). A journal that fails trips the hard stop, and keeps it tripped: new
-orders end, cancels and reduce-only orders still go out, unrecorded.
+**Journal first.** A step is in the journal before anything of it takes effect outside: before its frame leaves, before
+an outcome is told (settlement.md, rules 1 and 2). Steps that have no such effect (a submit, the report that a frame was
+handed over) are written with the next one that has, or `FLUSH_MS` later. A journal that fails trips the hard stop, and
+keeps it tripped: new orders end, cancels and reduce-only orders still go out, unrecorded.
 
 **When it ticks.** At least `tick_ms` lie between two posts. An idle executor sends the first intent at once, after
 the submits that belong to the same turn of the event loop, so that they travel together (design.md, Tick).
@@ -45,6 +46,8 @@ from spec.invariants import Violation
 
 POLL_MS: Final = 100
 """How often a tick is tried again while nothing may be sent."""
+FLUSH_MS: Final = 10
+"""How long a step may wait for its place in the journal while nothing of it takes effect."""
 
 log = get_logger("driver")
 
@@ -116,6 +119,7 @@ class Driver:
         self._deadline: asyncio.TimerHandle | None = None
         self._deadline_ms = 0
         self._life: asyncio.TimerHandle | None = None
+        self._flush: asyncio.TimerHandle | None = None
         self._sent_ms = clock.monotonic_ms() - config.tick_ms
         self._blocked = False
 
@@ -145,6 +149,7 @@ class Driver:
             self._busy = False
         self._arm_tick()
         self._arm_deadline()
+        self._arm_flush()
 
     def drive(self, event: ev.Event) -> None:
         """`dispatch` for events that nobody waits for: whatever is wrong with them is a fault of our own."""
@@ -171,9 +176,19 @@ class Driver:
             self.transport.abort(str(error))
         self.drive(ev.MessageWritten())
 
+    def make_durable(self) -> None:
+        """Write down all that happened so far: before an admission is told outside of this process."""
+        if self.journal_fault is not None:
+            return
+        try:
+            self._recorder.commit()
+        except JournalError as error:
+            self.on_journal_failed(error)
+            self._stop_if_unfit(None)
+
     def stop(self) -> None:
         """Cancel all timers."""
-        for handle in (self._tick, self._deadline, self._life):
+        for handle in (self._tick, self._deadline, self._life, self._flush):
             if handle is not None:
                 handle.cancel()
 
@@ -210,6 +225,12 @@ class Driver:
         """A frame arrived."""
         self._owner.on_frame(frame)
 
+    def on_writable(self) -> None:
+        """The socket takes frames again."""
+        if self._blocked:
+            self._unblock()
+            self._arm_tick()
+
     def on_lost(self, reason: str, retry_ms: int) -> None:
         """The connection, or the attempt, is gone."""
         log.warning("connection_lost", reason=reason, retry_ms=retry_ms, url=self.transport.url)
@@ -238,19 +259,14 @@ class Driver:
         self._step_clock.begin_step()
         with self._recorder.watching():
             effects = self.core.handle(event)
-        self._record(event, effects)
+        if self.journal_fault is None:
+            self._recorder.record(event, effects)
         self._watch()
         return effects
 
-    def _record(self, event: ev.Event, effects: Sequence[ev.Effect]) -> None:
-        if self.journal_fault is not None:
-            return
-        try:
-            self._recorder.record(event, effects)
-        except JournalError as error:
-            self.on_journal_failed(error)
-
     def _perform(self, effects: Sequence[ev.Effect]) -> None:
+        if self.core.settler.moved or any(not isinstance(effect, ev.Admitted) for effect in effects):
+            self.make_durable()
         settlements = dict.fromkeys(self.core.settler.moved)  # one that moved twice is told once
         for attempt in settlements:
             if attempt.state in SETTLEMENT.final:  # told before the outcomes that follow from it
@@ -285,6 +301,10 @@ class Driver:
         if violation is not None and violation.invariant.id not in self._reported:
             self._reported.add(violation.invariant.id)
             log.critical("invariant_violated", invariant=violation.invariant.id, detail=violation.detail)
+        self._stop_if_unfit(violation)
+
+    def _stop_if_unfit(self, violation: Violation | None) -> None:
+        """Trip the hard stop if no new order may go out, whatever the core says; before the next frame leaves."""
         self._unfit = self._why_unfit(violation)
         if self._unfit is not None and not self.core.hard_stop.tripped:  # it stays so, after this very step too
             self._inbox.append(ev.StopTripped(self._unfit))
@@ -350,6 +370,14 @@ class Driver:
         if self._tick is not None:
             self._tick.cancel()
             self._tick = None
+
+    def _arm_flush(self) -> None:
+        if self._flush is None and self._recorder.pending:
+            self._flush = asyncio.get_running_loop().call_later(FLUSH_MS / 1_000, self._on_flush)
+
+    def _on_flush(self) -> None:
+        self._flush = None
+        self.make_durable()
 
     def _arm_deadline(self) -> None:
         wake_ms = self.core.next_wake_ms

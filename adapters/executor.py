@@ -380,6 +380,7 @@ class Executor:
         )
 
     def _close_journal(self) -> None:
+        self.driver.make_durable()
         clean = self.driver.fault is None and self.driver.journal_fault is None
         try:
             self.journal.close(clean)

@@ -1,5 +1,8 @@
 """Between the core and the journal: steps as records, and records as what a restart takes up.
 
+Steps are noted one by one and written together, just before something of them takes effect outside. A row is written
+once, as it stands after the last of them.
+
 Nothing is decided here. What the core did in a step becomes one `Step` with the rows that it changed; what the journal
 kept of an earlier run becomes one `Recovered` event (settlement.md, rules 1, 3 and 15).
 """
@@ -7,9 +10,10 @@ kept of an earlier run becomes one `Recovered` event (settlement.md, rules 1, 3 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
+from types import NoneType
 from typing import Any, Final
 
 from msgspec import convert, to_builtins
@@ -37,12 +41,16 @@ class Recorder:
         journal: Where they go.
     """
 
-    def __init__(self, core: ExecutorCore, journal: Journal, clock: Clock) -> None:
-        """Record the steps of `core`."""
+    def __init__(self, core: ExecutorCore, journal: Journal, clock: Clock, recorded: int = 0) -> None:
+        """Record the steps of `core`; `recorded` of its run are in the journal already."""
         self.journal = journal
         self._core = core
         self._clock = clock
         self._moves: list[Move] = []
+        self._steps: list[Step] = []  # noted, and not written yet; with what they moved
+        self._intents: dict[Intent, None] = {}
+        self._posts: dict[PostRequest, None] = {}
+        self._next = recorded  # the number of the next step
         self._handed: int | None = None
         self._attempts: dict[int, Attempt] = {}  # of open posts; that includes settled ones in quarantine
 
@@ -59,7 +67,8 @@ class Recorder:
             "last_post_id": earlier.last_post_id,
             "last_seq": earlier.last_intent_seq,
         }
-        self._append(BEGAN, facts, (), Changes())
+        self._note_step(BEGAN, facts, ())
+        self.commit()
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -69,34 +78,44 @@ class Recorder:
             yield
 
     def record(self, event: ev.Event, effects: Sequence[ev.Effect]) -> None:
-        """Write the step that `event` caused, before any of its effects.
-
-        Raises:
-            JournalError: It is not recorded, and nothing more will be.
-        """
+        """Note the step that `event` caused; it is written with the next `commit`."""
         core = self._core
         handed_over = isinstance(event, ev.PostWritten | ev.SendRefused | ev.SendBroken)
-        seq = self._append(
+        self._note_step(
             type(event).__name__,
             facts_of(event),
             tuple(map(_asked, effects)),
-            Changes(
-                tuple(intent_row(intent) for intent in dict.fromkeys(core.intents.moved)),
-                tuple(self._post_rows()),
-            ),
             self._handed if handed_over else None,
         )
         if core.posts.in_hand is not None:
-            self._handed = seq
+            self._handed = self._next - 1
+        self._intents |= dict.fromkeys(core.intents.moved)
+        attempts = core.settler.moved
+        self._attempts |= {attempt.post.post_id: attempt for attempt in attempts}
+        self._posts |= dict.fromkeys([*core.moved_posts, *(attempt.post for attempt in attempts)])
 
-    def _append(
-        self,
-        event: str,
-        facts: dict[str, Any],
-        effects: tuple[dict[str, Any], ...],
-        changes: Changes,
-        cause: int | None = None,
-    ) -> int:
+    @property
+    def pending(self) -> bool:
+        """Whether steps are noted that are not written yet."""
+        return bool(self._steps)
+
+    def commit(self) -> None:
+        """Write the steps that were noted: before a frame leaves, before an outcome is told.
+
+        Raises:
+            JournalError: They are not recorded, and nothing more will be.
+        """
+        if not self._steps:
+            return
+        changes = Changes(tuple(map(intent_row, self._intents)), tuple(map(self._post_row, self._posts)))
+        steps, self._steps = self._steps, []
+        self._intents.clear()
+        self._posts.clear()
+        self.journal.append(steps, changes)
+
+    def _note_step(
+        self, event: str, facts: dict[str, Any], effects: tuple[dict[str, Any], ...], cause: int | None = None
+    ) -> None:
         step = Step(
             unix_ms=self._clock.now_ms(),
             monotonic_ms=self._clock.monotonic_ms(),
@@ -106,17 +125,14 @@ class Recorder:
             effects=effects,
             cause=cause,
         )
-        return self.journal.append(step, changes)
+        self._steps.append(step)
+        self._next += 1
 
-    def _post_rows(self) -> Iterator[PostRow]:
-        """The posts that the step changed, by themselves or through their settlement."""
-        attempts = self._core.settler.moved
-        self._attempts |= {attempt.post.post_id: attempt for attempt in attempts}
-        for post in dict.fromkeys([*self._core.moved_posts, *(attempt.post for attempt in attempts)]):
-            row = post_row(post, self._attempts.get(post.post_id))
-            if not row.open:  # and so not written again
-                self._attempts.pop(post.post_id, None)
-            yield row
+    def _post_row(self, post: PostRequest) -> PostRow:
+        row = post_row(post, self._attempts.get(post.post_id))
+        if not row.open:  # and so not written again
+            self._attempts.pop(post.post_id, None)
+        return row
 
     def _note(self, obj: Any, event: Enum, source: Enum, target: Enum) -> None:
         machine = _MACHINE_OF[type(event)]
@@ -373,22 +389,45 @@ def _without_type(facts: dict[str, Any]) -> dict[str, Any]:
 
 def _fields(obj: Any) -> dict[str, Any]:
     """The fields of a dataclass as plain values."""
-    return {field.name: _plain(getattr(obj, field.name)) for field in dataclasses.fields(obj)}
+    return {name: _plain(getattr(obj, name)) for name in _NAMES[type(obj)]}
 
 
 def _plain(value: Any) -> Any:
     """A value as JSON can hold it: objects by their number, dataclasses with their type, enums by their value."""
-    match value:
-        case Intent(seq=seq):
-            return {"intent": seq}
-        case PostRequest(post_id=post_id):
-            return {"post": post_id}
-        case Enum():
-            return value.value
-        case tuple() | list():
-            return [_plain(item) for item in value]
-        case str() | int() | None:
-            return value
-    if dataclasses.is_dataclass(value):
-        return {"type": type(value).__name__, **_fields(value)}
-    return str(value)
+    return _PLAIN[type(value)](value)
+
+
+class _Names(dict[type[Any], tuple[str, ...]]):
+    """The names of each dataclass's fields, looked up once."""
+
+    def __missing__(self, kind: type[Any]) -> tuple[str, ...]:
+        names = self[kind] = tuple(field.name for field in dataclasses.fields(kind))
+        return names
+
+
+class _Forms(dict[type[Any], Callable[[Any], Any]]):
+    """How a value of each type is made plain, found out once."""
+
+    def __missing__(self, kind: type[Any]) -> Callable[[Any], Any]:
+        form = self[kind] = _form_of(kind)
+        return form
+
+
+def _form_of(kind: type[Any]) -> Callable[[Any], Any]:
+    if issubclass(kind, Intent):
+        return lambda intent: {"intent": intent.seq}
+    if issubclass(kind, PostRequest):
+        return lambda post: {"post": post.post_id}
+    if issubclass(kind, Enum):
+        return lambda member: member.value
+    if issubclass(kind, tuple | list):
+        return lambda items: [_plain(item) for item in items]
+    if issubclass(kind, str | int | NoneType):
+        return lambda value: value
+    if dataclasses.is_dataclass(kind):
+        return lambda value: {"type": kind.__name__, **_fields(value)}
+    return str
+
+
+_NAMES: Final = _Names()
+_PLAIN: Final = _Forms()

@@ -8,7 +8,7 @@ record that says something else than the machines do, by a changed field or by c
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, get_args
 
 from msgspec import Struct, convert, json, structs
@@ -87,11 +87,11 @@ class _Kept:
         self.step: Step | None = None
         self._next = 0
 
-    def append(self, step: Step, changes: Changes) -> int:
-        seq = self._next
-        self._next += 1
-        self.step = json.decode(json.encode(structs.replace(step, seq=seq)), type=Step)
-        return seq
+    def append(self, steps: Sequence[Step], changes: Changes) -> int:
+        for step in steps:
+            self.step = json.decode(json.encode(structs.replace(step, seq=self._next)), type=Step)
+            self._next += 1
+        return self._next - 1
 
     def outcome_of(self, cloid: str) -> dict[str, Any] | None:
         return None
@@ -136,8 +136,8 @@ class Replay:
         except _MALFORMED as error:
             raise NotReplayable(f"step 0: no run begins so: {type(error).__name__}: {error}; {_ADVICE}") from error
         self._kept = _Kept()
-        self._recorder = Recorder(self.core, self._kept, self._clock)
-        self._kept.append(began, Changes())
+        self._kept.append([began], Changes())
+        self._recorder = Recorder(self.core, self._kept, self._clock, recorded=1)
         self.steps = 1
 
     def take(self, recorded: Step) -> Divergence | None:
@@ -158,6 +158,7 @@ class Replay:
         except Exception as error:  # whatever the machines say to a step that never was
             return Divergence(recorded.seq, "event", recorded.event, f"{type(error).__name__}: {error}")
         self._recorder.record(event, effects)
+        self._recorder.commit()
         self.steps += 1
         replayed = self._kept.step
         for name in _COMPARED:

@@ -3,6 +3,9 @@
 `run` connects, reads, and connects again with exponential backoff and full jitter, within the venue's 30 new
 connections a minute (protocol.md §3). What happens is told to a `Listener`, in order, on the event loop's thread.
 
+Frames are given on in the very call in which the event loop read them: no task has to wake up in between. A socket that
+is not read while they are handled needs no queue.
+
 `write` hands a frame to the operating system's socket without awaiting, so that "register, take the slot, write" is
 one step for the executor (design.md, Sending). It tells apart the two ways to fail: `NotWritten` (certainly nothing
 left) and `WriteBroken` (a part may have left). Compression is off: frames are small, and it would delay each.
@@ -13,11 +16,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from typing import Final, Protocol
+from collections.abc import Callable
+from typing import Any, Final, Protocol
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
-from websockets.protocol import State
+from websockets.frames import DATA_OPCODES, Frame
+from websockets.protocol import Event, State
 
 from machines.clock import Clock
 from machines.rate_limit import MessageRate
@@ -29,8 +34,6 @@ BACKOFF_CAP_MS: Final = 10_000
 OPEN_TIMEOUT_S: Final = 10
 MAX_FRAME_BYTES: Final = 16 * 1024 * 1024
 """The largest frame taken: a full snapshot of a busy account's fills is a few hundred KiB."""
-MAX_FRAMES_QUEUED: Final = 4_096
-"""Frames read ahead of the executor; the socket itself is not read beyond, so memory stays bounded."""
 
 _QUIET: Final = logging.getLogger("hip3.websocket")
 _QUIET.setLevel(logging.WARNING)  # at DEBUG the library logs frames, and signatures with them
@@ -60,8 +63,67 @@ class Listener(Protocol):
     def on_frame(self, frame: bytes) -> None:
         """A frame arrived."""
 
+    def on_writable(self) -> None:
+        """The system has taken all that was written: frames go straight to it again."""
+
     def on_lost(self, reason: str, retry_ms: int) -> None:
         """The connection, or the attempt, is gone; the next attempt follows after `retry_ms`."""
+
+
+class _Connection(ClientConnection):
+    """The library's connection, which hands messages over as they are read instead of queueing them.
+
+    Attributes:
+        sink: Who takes messages; None at first, when they are kept in `early`.
+        drained: Told when the write buffer is empty again.
+        early: Messages that came before there was a sink.
+        fault: What went wrong in the sink; the connection ends then.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.sink: Callable[[bytes], None] | None = None
+        self.drained: Callable[[], None] | None = None
+        self.early: list[bytes] = []
+        self.fault: BaseException | None = None
+        self._parts: list[bytes | bytearray | memoryview] = []
+
+    def process_event(self, event: Event) -> None:
+        """Take a frame; the last one of a message completes it."""
+        if not isinstance(event, Frame) or event.opcode not in DATA_OPCODES:
+            super().process_event(event)
+            return
+        self._parts.append(event.data)
+        if not event.fin:
+            return
+        message = bytes(self._parts[0]) if len(self._parts) == 1 else b"".join(self._parts)
+        self._parts.clear()
+        if self.sink is None:
+            self.early.append(message)
+        else:
+            self._give(self.sink, message)
+
+    def begin(self, sink: Callable[[bytes], None], drained: Callable[[], None]) -> None:
+        """From now on messages go to `sink`, those that have come already first."""
+        self.sink, self.drained = sink, drained
+        early, self.early = self.early, []
+        for message in early:
+            self._give(sink, message)
+
+    def _give(self, sink: Callable[[bytes], None], message: bytes) -> None:
+        if self.fault is not None:
+            return
+        try:
+            sink(message)
+        except BaseException as error:  # whatever it is: `_serve` raises it; the event loop would only log it
+            self.fault = error
+            self.transport.abort()
+
+    def resume_writing(self) -> None:
+        """The write buffer is empty."""
+        super().resume_writing()
+        if self.drained is not None:
+            self.drained()
 
 
 class Transport:
@@ -78,7 +140,7 @@ class Transport:
         self._clock = clock
         self._silence_ms = silence_ms
         self._jitter = jitter
-        self._connection: ClientConnection | None = None
+        self._connection: _Connection | None = None
         self._dropped = ""
         self._failures = 0
         self._heard_ms = 0
@@ -100,7 +162,8 @@ class Transport:
                     open_timeout=OPEN_TIMEOUT_S,
                     close_timeout=1,
                     max_size=MAX_FRAME_BYTES,
-                    max_queue=MAX_FRAMES_QUEUED,
+                    write_limit=0,  # so that it says when all is written
+                    create_connection=_Connection,
                 ) as connection:
                     reason = await self._serve(connection)
             except (OSError, WebSocketException, TimeoutError) as error:
@@ -152,24 +215,31 @@ class Transport:
             self._connection.transport.abort()
 
     async def _serve(self, connection: ClientConnection) -> str:
-        """Read until the connection ends; returns why it did."""
+        """Hand frames on until the connection ends; returns why it did."""
+        if not isinstance(connection, _Connection):
+            raise TypeError(f"the library made a {type(connection).__name__}")
         self._connection = connection
         self._dropped = ""
         self._heard_ms = self._clock.monotonic_ms()
         self._listener.on_open()
         self._watch_silence(connection)
+        connection.begin(self._on_frame, self._listener.on_writable)
         try:
             while True:
-                frame = await connection.recv(decode=False)
-                self._heard_ms = self._clock.monotonic_ms()
-                self._failures = 0  # only now: a venue that accepts and hangs up at once is not asked more often
-                self._listener.on_frame(frame)
+                await connection.recv()  # only ever ends with the connection
         except ConnectionClosed as error:
+            if connection.fault is not None:
+                raise connection.fault from error
             return self._dropped or f"closed by the venue: {error}"
         finally:
             self._connection = None
 
-    def _watch_silence(self, connection: ClientConnection) -> None:
+    def _on_frame(self, frame: bytes) -> None:
+        self._heard_ms = self._clock.monotonic_ms()
+        self._failures = 0  # only now: a venue that accepts and hangs up at once is not asked more often
+        self._listener.on_frame(frame)
+
+    def _watch_silence(self, connection: _Connection) -> None:
         """Recycle a connection on which nothing at all arrives (design.md, Quarantine)."""
         if self._connection is not connection:
             return

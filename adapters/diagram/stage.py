@@ -38,8 +38,8 @@ class _Pages:
     def __init__(self) -> None:
         self.steps: list[Step] = []
 
-    def append(self, step: Step, changes: Changes) -> int:
-        self.steps.append(replace(step, seq=len(self.steps)))
+    def append(self, steps: Sequence[Step], changes: Changes) -> int:
+        self.steps += [replace(step, seq=seq) for seq, step in enumerate(steps, len(self.steps))]
         return len(self.steps) - 1
 
     def outcome_of(self, cloid: str) -> dict[str, Any] | None:
@@ -83,6 +83,7 @@ class Stage:
         with self._recorder.watching():
             effects = list(self.core.handle(event))
         self._recorder.record(event, effects)
+        self._recorder.commit()
         return effects
 
     def submit(self, request: Request) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from adapters.journal.rows import Changes, Recovered, Step
@@ -10,9 +11,10 @@ from adapters.journal.rows import Changes, Recovered, Step
 class Journal(Protocol):
     """The record of a run.
 
-    It is written before what it records has any effect: before a frame leaves, before an outcome is told to its owner
-    (settlement.md, rules 1 and 2). A journal that failed once refuses every further step with the same kind of error,
-    because what follows a step that is not recorded must not be recorded either; it can still be read.
+    Steps are written in groups, in their order, each group before anything of it has an effect outside: before a frame
+    leaves, before an outcome is told to its owner (settlement.md, rules 1 and 2). A journal that failed once refuses
+    every further step with the same kind of error, because what follows a step that is not recorded must not be
+    recorded either; it can still be read.
     """
 
     @property
@@ -20,11 +22,15 @@ class Journal(Protocol):
         """What earlier runs left behind."""
         ...
 
-    def append(self, step: Step, changes: Changes) -> int:
-        """Record a step with the rows that it changed, whole or not at all; durable when it returns.
+    def append(self, steps: Sequence[Step], changes: Changes) -> int:
+        """Record steps with the rows that they changed, whole or not at all; durable when it returns.
+
+        Args:
+            steps: What happened, in order; the journal numbers them.
+            changes: The rows as they are after the last of the steps.
 
         Returns:
-            The number of the step in this run.
+            The number of the last step in this run.
 
         Raises:
             JournalError: It is not recorded, and nothing more will be.

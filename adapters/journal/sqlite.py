@@ -1,4 +1,4 @@
-"""The journal in an SQLite file: one transaction a step.
+"""The journal in an SQLite file: one transaction for the steps that are recorded together.
 
 With `normal` durability a step survives the end of this process, however it comes: it is in the system's hands when
 `append` returns. With `full` it survives the end of the system too: it is on the disk (`fsync`). docs/journal.md has
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Literal, Self, TypeAlias
@@ -137,14 +137,14 @@ class SqliteJournal:
         """The number of this run."""
         return self._recovered.run
 
-    def append(self, step: Step, changes: Changes) -> int:
-        """Record a step with the rows that it changed, whole or not at all; durable when it returns.
+    def append(self, steps: Sequence[Step], changes: Changes) -> int:
+        """Record steps with the rows that they changed, whole or not at all; durable when it returns.
 
         Raises:
             JournalError: It is not recorded, and nothing more will be.
         """
         with self._stop_on_failure():
-            return self._append(step, changes)
+            return self._append(steps, changes)
 
     def outcome_of(self, cloid: str) -> dict[str, Any] | None:
         """How the order `cloid` ended, in this run or an earlier one; None if it has not, or is not known.
@@ -190,17 +190,20 @@ class SqliteJournal:
 
     # ------------------------------------------------------------------------------------------------ one append
 
-    def _append(self, step: Step, changes: Changes) -> int:
-        seq = self._next
-        key = step_id(self.run, seq)
-        body = _encode(msgspec.structs.replace(step, seq=seq))
-        crc = chained(body, self._crc)
+    def _append(self, steps: Sequence[Step], changes: Changes) -> int:
+        crc, values = self._crc, []
+        for seq, step in enumerate(steps, self._next):
+            body = _encode(msgspec.structs.replace(step, seq=seq))
+            crc = chained(body, crc)
+            values.append((step_id(self.run, seq), body.decode(), crc))
+        last = self._next + len(steps) - 1
+        key = step_id(self.run, last)
         intents = [self._intent_values(row, key) for row in changes.intents]
         posts = [self._post_values(row, key) for row in changes.posts]
         self._see_that_it_is_there()
         execute = self._db.execute
         execute("BEGIN IMMEDIATE")
-        execute(_INSERT_STEP, (key, body.decode(), crc))
+        self._db.executemany(_INSERT_STEP, values)
         if intents and self._db.executemany(_UPSERT_INTENT, intents).rowcount != len(intents):
             raise JournalMisused(
                 f"one of the intents {[row.seq for row in changes.intents]} is in the journal with another cloid, or "
@@ -212,10 +215,10 @@ class SqliteJournal:
                 "a post id belongs to one post"
             )
         execute("COMMIT")
-        self._next = seq + 1
+        self._next = last + 1
         self._crc = crc
-        self._steps_in_log += 1
-        return seq
+        self._steps_in_log += len(steps)
+        return last
 
     def _intent_values(self, row: IntentRow, key: int) -> tuple[Any, ...]:
         _see_that_it_is_ours("intent", row.seq, self._recovered.last_intent_seq, self._inherited_intents)

@@ -6,6 +6,7 @@ It promises what the SQLite journal promises (adapters/journal/protocol.py), and
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from enum import Enum
 from typing import Any, Final
 
@@ -74,11 +75,12 @@ class Disk:
         """Note how the run ended."""
         self._clean = clean
 
-    def write(self, step: bytes, changes: Changes) -> None:
-        """Keep a step with its rows."""
-        self.steps.append(step)
-        self.written += 1
-        self._hash.update(step)
+    def write(self, steps: Sequence[bytes], changes: Changes) -> None:
+        """Keep steps with their rows."""
+        self.steps += steps
+        self.written += len(steps)
+        for step in steps:
+            self._hash.update(step)
         for intent in changes.intents:
             self._intents[intent.seq] = (_encode(intent), intent.cloid, intent.outcome)
             _keep_if(intent.open, self._open_intents, intent.seq)
@@ -137,8 +139,8 @@ class MemoryJournal:
         """What earlier runs left behind."""
         return self._recovered
 
-    def append(self, step: Step, changes: Changes) -> int:
-        """Record a step with the rows that it changed.
+    def append(self, steps: Sequence[Step], changes: Changes) -> int:
+        """Record steps with the rows that they changed.
 
         Raises:
             JournalFull: The write failed, as was wished, or an earlier one did.
@@ -150,10 +152,10 @@ class MemoryJournal:
             raise JournalFull("nothing more is recorded since an earlier write failed")
         failure, disk.failure = disk.failure, None
         if failure is not WriteFailure.LOST:
-            seq = len(disk.steps)
-            disk.write(_encode(msgspec.structs.replace(step, seq=seq)), changes)
+            numbered = enumerate(steps, len(disk.steps))
+            disk.write([_encode(msgspec.structs.replace(step, seq=seq)) for seq, step in numbered], changes)
             if failure is None:
-                return seq
+                return len(disk.steps) - 1
         self._failed = True
         raise JournalFull("there is no room for the journal")
 

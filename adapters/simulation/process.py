@@ -36,6 +36,8 @@ from machines.settlement import VENUE_LAG_MS
 TICK_MS: Final = 100
 POLL_MS: Final = 500
 """How long to wait after a tick that could send nothing."""
+FLUSH_MS: Final = 10
+"""How long a step without effects may wait for its place in the journal."""
 SYNC_MS: Final = 60_000
 RETRY_MS: Final = 1_000
 _SUBSCRIPTIONS: Final = 2
@@ -166,6 +168,8 @@ class Process:
         if draining:
             self.drive(ev.Closed())
         if self.alive:
+            self._flush()
+        if self.alive:
             self._journal.close(clean=True)
             self._end()
 
@@ -209,15 +213,26 @@ class Process:
         self._record_and_perform(event, effects)
 
     def _record_and_perform(self, event: ev.Event, effects: Sequence[ev.Effect]) -> None:
-        """Durable first, then told (settlement.md, rule 2)."""
+        """Durable first, then told (settlement.md, rule 2); what has nothing to tell is written a little later."""
         self._pass(Fault.CRASH_UNRECORDED)
-        self._record(event, effects)
+        self._recorder.record(event, effects)
+        if effects or self.core.settler.moved:
+            self._make_durable()
+        else:
+            self._world.timeline.after(FLUSH_MS, self._flush)
         self._pass(Fault.CRASH_RECORDED)
         self._perform(effects)
 
-    def _record(self, event: ev.Event, effects: Sequence[ev.Effect]) -> None:
+    def _flush(self) -> None:
+        if self.alive:
+            try:
+                self._make_durable()
+            except Died:
+                self._end()
+
+    def _make_durable(self) -> None:
         try:
-            self._recorder.record(event, effects)
+            self._recorder.commit()
         except JournalFull as error:
             raise Died(str(error)) from error
 

@@ -7,7 +7,7 @@ import json
 import logging
 import resource
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from shutil import copyfile
@@ -16,7 +16,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from adapters.commands import CommandSession
 from adapters.config import JournalTerms
+from adapters.driver import FLUSH_MS
 from adapters.executor import Executor
 from adapters.hyperliquid.signing import Signer
 from adapters.journal import IntentRow, JournalInUse, JournalUnwritable, PostRow
@@ -119,6 +121,50 @@ async def test_a_post_is_on_disk_before_its_frame_leaves_and_an_outcome_before_i
         assert len(probe.sent) - len(fences) > 20
 
 
+async def test_a_submit_is_written_with_the_next_frame_or_a_little_later_or_when_it_has_to_be() -> None:
+    async with live(tick_ms=500) as world:
+        submit = world.executor.submit
+        await outcomes([submit(resting_order())])  # the next frame leaves half a second later
+        first = submit(resting_order())
+        written = len(intents_on_disk(world.journal))
+        world.executor.driver.make_durable()
+        assert len(intents_on_disk(world.journal)) == written + 1
+        second = submit(resting_order())
+        assert len(intents_on_disk(world.journal)) == written + 1
+        await asyncio.sleep(5 * FLUSH_MS / 1_000)
+        assert len(intents_on_disk(world.journal)) == written + 2
+        assert (first.outcome, second.outcome) == (None, None)
+        await outcomes([first, second])
+
+
+async def test_what_another_process_is_told_was_accepted_is_written() -> None:
+    async with live(tick_ms=500) as world:
+        await outcomes([world.executor.submit(resting_order())])
+        on_disk: list[int] = []
+
+        def answer(told: dict[str, Any]) -> None:
+            if "admission" in told:
+                on_disk.append(sum(row.open for row in intents_on_disk(world.journal).values()))
+
+        async def lines() -> AsyncIterator[bytes]:
+            for number in range(3):
+                yield json.dumps(
+                    {
+                        "op": "order",
+                        "ref": str(number),
+                        "market": "BTC",
+                        "side": "buy",
+                        "size": "0.01",
+                        "price": "50000",
+                    }
+                ).encode()
+
+        session = CommandSession(world.executor, answer)
+        await session.serve(lines())
+        assert on_disk == [1, 2, 3]
+        await session.told()
+
+
 # ------------------------------------------------------------------------------------------------- a journal that fails
 
 
@@ -187,6 +233,7 @@ async def test_when_the_journal_fails_only_what_closes_risk_goes_on(
         target = submit(resting_order())
         await outcomes([target, submit(crossing_order())])
         queued = submit(resting_order())
+        executor.driver.make_durable()
         recorded = len(steps_of(world.journal)[1])
         with breaking(world.journal):
             dropped = submit(resting_order())

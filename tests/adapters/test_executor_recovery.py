@@ -121,6 +121,7 @@ async def test_whatever_a_crash_left_ends_in_the_truth() -> None:
 
         # These are not even sent.
         waiting = submitted(world, resting_order(), CLOSING, cancel(unsent_cancel.cloid))
+        world.executor.driver.make_durable()
         before = len(world.actions)
         open_posts = len(world.executor.core.posts)
         numbers = last_numbers(world.executor)
@@ -385,6 +386,7 @@ async def test_what_a_run_sent_after_its_journal_had_failed_is_found_out_and_not
         submit = world.executor.submit
         await outcomes([submit(crossing_order())])
         out = submit(CLOSING)
+        world.executor.driver.make_durable()
         with closing(sqlite3.connect(world.journal, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")  # from here on nothing can be recorded
             assert isinstance((await outcomes([out]))[0], Filled)

@@ -60,6 +60,7 @@ class RecordedDesk(Desk):
         with self.recorder.watching():
             effects = super().handle(event)
         self.recorder.record(event, effects)
+        self.recorder.commit()
         return effects
 
     @property
@@ -340,8 +341,9 @@ def test_a_second_outcome_is_refused_by_the_journal(desk: RecordedDesk, tmp_path
     other.reply(other.send(), RESTING)
     item.outcome = FILLED
     other.core.intents.moved = [item]
+    other.recorder.record(ev.TimePassed(), ())
     with pytest.raises(JournalMisused, match="an outcome is final"):
-        other.recorder.record(ev.TimePassed(), ())
+        other.recorder.commit()
     assert intent_row(item).outcome != other.journal.outcome_of(ONE)
     assert post_row(other.posts[2], None).settlement is None
     other.journal.close(clean=False)

@@ -195,6 +195,7 @@ async def _abandoned_and_settled(path: Path) -> None:
         world.executor.submit(resting_order(cloid=cloid(1)))
         while not world.executor.core.inflight.count:  # noqa: ASYNC110 - no event says it
             await asyncio.sleep(0.005)
+        world.executor.driver.make_durable()
         await world.abandon()
         world.wire.answers.set()
         await world.restart()

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.utils import accept_key
 
 from adapters import transport as module
 from adapters.clock import SystemClock
@@ -41,6 +42,9 @@ class Diary:
     def on_frame(self, frame: bytes) -> None:
         self.lines.append("frame")
         self.frames.append(frame)
+
+    def on_writable(self) -> None:
+        self.lines.append("writable")
 
     def on_lost(self, reason: str, retry_ms: int) -> None:
         self.lines.append("lost")
@@ -99,6 +103,68 @@ async def test_it_connects_and_reads_in_order() -> None:
         assert diary.frames == [f"frame {number}".encode() for number in range(100)]
         assert diary.lines == ["connecting", "open", *["frame"] * 100]
         assert transport.silent_ms < 30_000
+
+
+async def test_what_comes_in_fragments_is_one_frame_in_its_place() -> None:
+    async def talk(connection: ServerConnection) -> None:
+        await connection.send("before")
+        await connection.send(["in ", "three ", "parts"])
+        await connection.send("after")
+        await linger(connection)
+
+    async with peer(talk) as url, running(url) as (_, diary):
+        await until(lambda: len(diary.frames) == 3)
+        assert diary.frames == [b"before", b"in three parts", b"after"]
+
+
+async def test_what_came_with_the_handshake_is_told_after_the_opening() -> None:
+    """The venue greets at once: its frame may be read before anybody was told of the connection."""
+    handshake = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readuntil(b"\r\n\r\n")
+        key = next(line for line in request.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key"))
+        accept = accept_key(key.partition(b":")[2].strip().decode())
+        writer.write(handshake + f"Sec-WebSocket-Accept: {accept}\r\n\r\n".encode() + b"\x81\x05hello")
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(greet, "127.0.0.1", 0)
+    async with server, running(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/ws") as (_, diary):
+        await until(lambda: diary.frames == [b"hello"])
+        assert diary.lines[:3] == ["connecting", "open", "frame"]
+
+
+async def test_a_listener_that_breaks_ends_the_transport_with_its_error() -> None:
+    class Broken(Diary):
+        def on_frame(self, frame: bytes) -> None:
+            raise ZeroDivisionError(frame.decode())
+
+    async def talk(connection: ServerConnection) -> None:
+        await connection.send("first")
+        await connection.send("second")
+        await linger(connection)
+
+    async with peer(talk) as url:
+        transport = Transport(url, Broken(), SystemClock(), 30_000, random.Random(1))
+        with pytest.raises(ZeroDivisionError, match="first"):
+            await asyncio.wait_for(transport.run(), 5)
+
+
+async def test_it_says_when_the_socket_takes_frames_again() -> None:
+    """Said as soon as it is so: nobody has to look again and again."""
+
+    async def slow(connection: ServerConnection) -> None:
+        async for _ in connection:
+            await asyncio.sleep(0.001)
+
+    async with peer(slow) as url, running(url) as (transport, diary):
+        await until(lambda: "open" in diary.lines)
+        text = "x" * 100_000
+        while transport.writable:
+            transport.write(text)
+        await until(lambda: "writable" in diary.lines)
+        assert transport.writable
 
 
 async def test_a_written_frame_arrives_at_once_as_one_text_frame_uncompressed() -> None:

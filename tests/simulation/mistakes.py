@@ -114,7 +114,8 @@ def effects_come_before_the_record(patch: Patch) -> None:
 
     def perform_and_record(self: Process, event: ev.Event, effects: Sequence[ev.Effect]) -> None:
         self._perform(effects)
-        self._record(event, effects)
+        self._recorder.record(event, effects)
+        self._make_durable()
 
     patch.setattr(Process, "_record_and_perform", perform_and_record)
 

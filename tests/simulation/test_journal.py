@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -59,9 +60,9 @@ def test_every_restart_finds_what_it_would_find_in_sqlite(monkeypatch: pytest.Mo
         compared.append(self.recovered)
         files.append(file)
 
-    def append_to_both(self: MemoryJournal, step: Step, rows: Changes) -> int:
-        seq = append(self, step, rows)
-        assert files[-1].append(step, rows) == seq
+    def append_to_both(self: MemoryJournal, steps: Sequence[Step], rows: Changes) -> int:
+        seq = append(self, steps, rows)
+        assert files[-1].append(steps, rows) == seq
         return seq
 
     monkeypatch.setattr(MemoryJournal, "__init__", open_both)
@@ -80,12 +81,12 @@ def test_every_restart_finds_what_it_would_find_in_sqlite(monkeypatch: pytest.Mo
 def test_a_failed_write_is_whole_or_not_at_all_and_the_last(failure: WriteFailure) -> None:
     disk = Disk()
     journal = MemoryJournal(disk, "key")
-    journal.append(STEP, changes(post(1)))
+    journal.append([STEP], changes(post(1)))
     disk.failure = failure
     with pytest.raises(JournalFull):
-        journal.append(STEP, changes(post(2)))
+        journal.append([STEP], changes(post(2)))
     with pytest.raises(JournalFull):
-        journal.append(STEP, changes(post(3)))
+        journal.append([STEP], changes(post(3)))
     assert disk.has_post(2) is (failure is WriteFailure.KEPT)
     assert not disk.has_post(3)
 
@@ -93,17 +94,17 @@ def test_a_failed_write_is_whole_or_not_at_all_and_the_last(failure: WriteFailur
 def test_numbers_of_earlier_runs_and_other_nonces_are_refused() -> None:
     disk = Disk()
     journal = MemoryJournal(disk, "key")
-    journal.append(STEP, changes(post(1, state="unsent")))
+    journal.append([STEP], changes(post(1, state="unsent")))
     with pytest.raises(JournalMisused, match="post 1 has another nonce"):
-        journal.append(STEP, changes(post(1, nonce=8)))
+        journal.append([STEP], changes(post(1, nonce=8)))
     with pytest.raises(JournalMisused, match="post 1 belongs to an earlier run"):
-        MemoryJournal(disk, "key").append(STEP, changes(post(1)))
+        MemoryJournal(disk, "key").append([STEP], changes(post(1)))
 
 
 def test_nonces_are_remembered_per_key() -> None:
     disk = Disk()
-    MemoryJournal(disk, "a").append(STEP, changes(post(1, nonce=70)))
-    MemoryJournal(disk, "b").append(STEP, changes(post(2, nonce=50)))
+    MemoryJournal(disk, "a").append([STEP], changes(post(1, nonce=70)))
+    MemoryJournal(disk, "b").append([STEP], changes(post(2, nonce=50)))
     assert [MemoryJournal(disk, key).recovered.last_nonce for key in ("a", "b", "c")] == [70, 50, 0]
 
 

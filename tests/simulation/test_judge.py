@@ -69,7 +69,7 @@ class Court:
             attempts=intent.attempts,
             outcome=outcome,
         )
-        self.disk.write(b"", Changes(intents=(row,)))
+        self.disk.write([b""], Changes(intents=(row,)))
 
     def tell(self, intent: Intent) -> None:
         self.record(intent)
@@ -101,7 +101,7 @@ def journal_post(court: Court, post_id: int) -> None:
         expires_after=None,
         state="queued",
     )
-    court.disk.write(b"", Changes(posts=(row,)))
+    court.disk.write([b""], Changes(posts=(row,)))
 
 
 def test_an_order_has_an_effect_once() -> None:
@@ -305,12 +305,12 @@ def test_after_a_restart_the_owner_asks_for_what_it_was_not_told() -> None:
         attempts=(5,),
         outcome={"type": "Resting", "oid": 9},
     )
-    court.disk.write(b"", Changes(intents=(row,)))
+    court.disk.write([b""], Changes(intents=(row,)))
     with pytest.raises(PromiseBroken, match="OutcomeIsTrue: order a"):
         court.judge.ask_after_restart()
     court = Court()
     court.judge.admitted(court.order())
-    court.disk.write(b"", Changes(intents=(row,)))
+    court.disk.write([b""], Changes(intents=(row,)))
     court.place()
     court.judge.ask_after_restart()
     assert court.judge.untold() == []

@@ -13,6 +13,7 @@ from typing import get_args
 import pytest
 
 from adapters.journal import Changes, PostRow
+from adapters.recorder import Recorder
 from adapters.simulation import Report, Result, simulate
 from adapters.simulation.errors import PromiseBroken
 from adapters.simulation.faults import Fault, Sight
@@ -69,13 +70,13 @@ def test_thirty_runs_meet_every_fault_and_every_outcome() -> None:
 
 def test_ten_runs_tell_the_core_everything_that_it_can_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
     told: Counter[str] = Counter()
-    real = Process._record
+    real = Recorder.record
 
-    def count_and_record(self: Process, event: ev.Event, effects: Sequence[ev.Effect]) -> None:
+    def count_and_record(self: Recorder, event: ev.Event, effects: Sequence[ev.Effect]) -> None:
         told[type(event).__name__] += 1
         real(self, event, effects)
 
-    monkeypatch.setattr(Process, "_record", count_and_record)
+    monkeypatch.setattr(Recorder, "record", count_and_record)
     for seed in SEEDS[:10]:
         simulate(seed, HOURS)
     assert [kind.__name__ for kind in get_args(ev.Event) if not told[kind.__name__]] == []
@@ -116,7 +117,7 @@ def test_what_the_journal_holds_open_at_the_end_is_a_failure() -> None:
         expires_after=None,
         state="sent",
     )
-    world.disk.write(b"", Changes(posts=(row,)))
+    world.disk.write([b""], Changes(posts=(row,)))
     with pytest.raises(PromiseBroken, match=r"the journal has open intents \[\] and open posts \[1000000\]"):
         world.converge()
 
@@ -133,13 +134,13 @@ def test_what_keeps_the_executor_busy_without_end_is_a_failure() -> None:
 
 
 def test_a_failure_names_the_promise_the_step_and_the_last_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = Process._record
+    real = Process._perform
 
-    def record_twice(self: Process, event: ev.Event, effects: tuple[ev.Effect, ...]) -> None:
-        real(self, event, [*effects, *effects])
-        self._perform(effects)
+    def perform_twice(self: Process, effects: Sequence[ev.Effect]) -> None:
+        real(self, effects)
+        real(self, effects)
 
-    monkeypatch.setattr(Process, "_record", record_twice)
+    monkeypatch.setattr(Process, "_perform", perform_twice)
     report = Report(HOURS)
     report.add(simulate(0, HOURS))
     failure = report.failures[0]

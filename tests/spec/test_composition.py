@@ -20,7 +20,7 @@ from tests.machines.builders import NOW, Desk, order
 Steps: TypeAlias = set[tuple[str, frozenset[str]]]
 """The event of a step and the events of the machines that it moved."""
 
-SEEDS: Final = (6, 11, 35, 46, 55, 58, 83)
+SEEDS: Final = (36, 41, 58, 61, 123, 142)
 """Seeds of the simulator in which, together, every row but one occurs; other machines may need others."""
 HOURS: Final = 0.1
 NAMES: Final = {machine.events: machine.name for machine in MACHINES}

@@ -32,11 +32,11 @@ class Kept:
     def __init__(self) -> None:
         self.steps: list[Step] = []
 
-    def append(self, step: Step, changes: Changes) -> int:
-        seq = len(self.steps)
-        numbered = msgspec.structs.replace(step, seq=seq)
-        self.steps.append(msgspec.json.decode(msgspec.json.encode(numbered), type=Step))
-        return seq
+    def append(self, steps: Sequence[Step], changes: Changes) -> int:
+        for step in steps:
+            numbered = msgspec.structs.replace(step, seq=len(self.steps))
+            self.steps.append(msgspec.json.decode(msgspec.json.encode(numbered), type=Step))
+        return len(self.steps) - 1
 
     def outcome_of(self, cloid: str) -> dict[str, Any] | None:
         return None
@@ -77,6 +77,7 @@ def records(monkeypatch: pytest.MonkeyPatch) -> list[Kept]:
             with recorder.watching():
                 effects = real(event)
             recorder.record(event, effects)
+            recorder.commit()
             return effects
 
         world.core.handle = MethodType(handle, world.core)  # type: ignore[method-assign]

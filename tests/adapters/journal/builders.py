@@ -101,7 +101,7 @@ class Story:
     def after(cls, recovered: Recovered) -> Self:
         return cls(recovered.last_intent_seq, recovered.last_post_id)
 
-    def told(self, seq: int) -> tuple[Step, Changes]:
+    def told(self, seq: int) -> tuple[list[Step], Changes]:
         """Step `seq` and its changes."""
         order, stage = divmod(seq, STEPS_PER_ORDER)
         intent, post = self._intents + order + 1, self._posts + order + 1
@@ -140,7 +140,7 @@ class Story:
             effects=effects,
             cause=seq - 1 if stage else None,
         )
-        return told, Changes((rows[0],), (rows[1],))
+        return [told], Changes((rows[0],), (rows[1],))
 
 
 def tell(journal: Journal, steps: int) -> None:
@@ -167,7 +167,7 @@ def end_all(journal: Journal) -> None:
     replace = msgspec.structs.replace
     outcome = {"type": "NotExecuted", "reason": "left over from an earlier run"}
     journal.append(
-        step("Recovered"),
+        [step("Recovered")],
         Changes(
             tuple(replace(row, state="not_executed", outcome=outcome) for row in left.intents),
             tuple(replace(post.row, state="disconnected", answered=True) for post in left.posts),

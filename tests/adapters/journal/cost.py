@@ -25,9 +25,9 @@ def timed_ns(durability: Durability, path: Path, steps: int) -> tuple[list[int],
     with journal_at(path, durability=durability) as journal:
         story = Story.after(journal.recovered)
         for seq in range(steps):
-            step, changes = story.told(seq)
+            steps_told, changes = story.told(seq)
             began = time.perf_counter_ns()
-            journal.append(step, changes)
+            journal.append(steps_told, changes)
             ended = time.perf_counter_ns()
             appends.append(ended - began)
             if seq % BETWEEN_MAINTENANCE == BETWEEN_MAINTENANCE - 1:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.journal import Changes, Durability, JournalMisused, Move, Retention, Step
+from adapters.journal import Changes, Durability, JournalMisused, Move, Retention, Step, verify
 from tests.adapters.journal.builders import (
     FEW_EXAMPLES,
     STEPS_PER_ORDER,
@@ -56,7 +56,7 @@ def test_what_is_read_is_byte_for_byte_what_was_appended(
         with journal_at(path) as journal:
             for seq, each in enumerate(given_steps):
                 row = intent_row(seq + 1, "filled", outcome, request=request)
-                assert journal.append(each, Changes((row,))) == seq
+                assert journal.append([each], Changes((row,))) == seq
                 assert journal.outcome_of(cloid_of(seq + 1)) == outcome
         expected = [msgspec.structs.replace(each, seq=seq) for seq, each in enumerate(given_steps)]
         assert msgspec.json.encode(steps_of(path, 1)) == msgspec.json.encode(expected)
@@ -72,7 +72,7 @@ def test_open_rows_come_back_as_they_were(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "journal.db"
         with journal_at(path) as journal:
-            journal.append(step(), Changes((intent,), (post,)))
+            journal.append([step()], Changes((intent,), (post,)))
         with journal_at(path) as journal:
             assert journal.recovered.intents == (intent,)
             assert [found.row for found in journal.recovered.posts] == [post]
@@ -111,7 +111,7 @@ def test_the_outcome_of_an_order_is_not_that_of_its_cancel(tmp_path: Path) -> No
     with journal_at(tmp_path / "journal.db") as journal:
         order = intent_row(1, "resting", {"type": "Resting", "oid": 7})
         cancel = intent_row(2, "canceled", {"type": "Canceled"}, kind="cancelByCloid", cloid=cloid_of(1))
-        journal.append(step(), Changes((order, cancel)))
+        journal.append([step()], Changes((order, cancel)))
         assert journal.outcome_of(cloid_of(1)) == {"type": "Resting", "oid": 7}
 
 
@@ -135,23 +135,34 @@ ENDED = intent_row(1, "filled", {"type": "Filled", "oid": 1})
 def test_what_contradicts_the_journal_is_refused(tmp_path: Path, wrong: Changes, message: str) -> None:
     path = tmp_path / "journal.db"
     with journal_at(path) as journal:
-        journal.append(step(), Changes((ENDED,), (post_row(1),)))
-        journal.append(step("same again"), Changes((ENDED,), (post_row(1, "acked", answered=True),)))
+        journal.append([step()], Changes((ENDED,), (post_row(1),)))
+        journal.append([step("same again")], Changes((ENDED,), (post_row(1, "acked", answered=True),)))
         with pytest.raises(JournalMisused, match=message):
-            journal.append(step("wrong"), wrong)
+            journal.append([step("wrong")], wrong)
         with pytest.raises(JournalMisused, match=r"nothing more is recorded since: .*" + message):
-            journal.append(step("right"), Changes())
+            journal.append([step("right")], Changes())
         with pytest.raises(JournalMisused, match="nothing more is recorded"):
             journal.maintain()
         assert journal.outcome_of(cloid_of(1)) == ENDED.outcome, "it can still be read"
     assert [each.event for each in steps_of(path, 1)] == ["Tick", "same again"]
 
 
+def test_steps_of_a_group_are_numbered_in_order_and_written_together_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    with journal_at(path) as journal:
+        assert journal.append([step("first")], Changes()) == 0
+        assert journal.append([step("second"), step("third")], Changes((ENDED,), (post_row(1),))) == 2
+        with pytest.raises(JournalMisused):
+            journal.append([step("fourth"), step("fifth")], Changes((), (post_row(1, nonce=5),)))
+    assert [(each.seq, each.event) for each in steps_of(path, 1)] == [(0, "first"), (1, "second"), (2, "third")]
+    assert verify(path).findings == ()
+
+
 def test_nothing_of_a_step_that_was_refused_can_be_read(tmp_path: Path) -> None:
     with journal_at(tmp_path / "journal.db") as journal:
-        journal.append(step(), Changes((), (post_row(1),)))
+        journal.append([step()], Changes((), (post_row(1),)))
         with pytest.raises(JournalMisused):
-            journal.append(step(), Changes((ENDED,), (post_row(1, nonce=5),)))
+            journal.append([step()], Changes((ENDED,), (post_row(1, nonce=5),)))
         assert journal.outcome_of(cloid_of(1)) is None
 
 
@@ -163,7 +174,7 @@ def test_numbers_of_earlier_runs_are_not_used_again(tmp_path: Path, changes: Cha
     with journal_at(path) as journal:
         tell(journal, STEPS_PER_ORDER)
     with journal_at(path) as journal, pytest.raises(JournalMisused, match="number new ones from 2"):
-        journal.append(step(), changes)
+        journal.append([step()], changes)
 
 
 def test_a_closed_journal_takes_nothing(tmp_path: Path) -> None:

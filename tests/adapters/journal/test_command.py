@@ -49,15 +49,15 @@ def path(tmp_path: Path) -> Path:
     with journal_at(path) as journal:
         tell(journal, STEPS_PER_ORDER)
         journal.append(
-            step("TimePassed", facts={"posts": [{"post_id": 4}]}),
+            [step("TimePassed", facts={"posts": [{"post_id": 4}]})],
             Changes((), (post_row(9, nonce=post_row(4).nonce, fence_of=4),)),
         )
         journal.append(
-            step("ReplyReceived", facts={"post_id": 9}),
+            [step("ReplyReceived", facts={"post_id": 9})],
             Changes((), (post_row(9, nonce=post_row(4).nonce, fence_of=4),)),
         )
         cancel = intent_row(10, "queued", kind="cancelByCloid", cloid=cloid_of(4))
-        journal.append(step("Submit", facts={"request": {"cloid": cloid_of(4)}}), Changes((cancel,)))
+        journal.append([step("Submit", facts={"request": {"cloid": cloid_of(4)}})], Changes((cancel,)))
     return path
 
 
@@ -121,7 +121,7 @@ def test_export_writes_every_step_as_a_line(path: Path, tmp_path: Path) -> None:
     assert len(lines) == 3 * STEPS_PER_ORDER + STEPS_PER_ORDER + 3
     story = Story()
     for seq, line in enumerate(lines[: 3 * STEPS_PER_ORDER]):
-        assert json.loads(line) == {"run": 1} | json.loads(msgspec.json.encode(story.told(seq)[0]))
+        assert json.loads(line) == {"run": 1} | json.loads(msgspec.json.encode(story.told(seq)[0][0]))
     assert json.loads(lines[-1])["run"] == 2
     out = tmp_path / "steps.ndjson"
     assert hip3_journal("export", path, "--run", 2, "--output", out).exit_code == 0

@@ -90,7 +90,7 @@ def test_when_there_is_no_room_nothing_is_half_written_and_nothing_more_is_taken
     if way == "file-size limit":
         with journal_at(path) as journal:  # once there is room again
             assert not journal.recovered.clean
-            assert steps_of(path, 1) == [Story().told(seq)[0] for seq in range(found["acknowledged"])]
+            assert steps_of(path, 1) == [Story().told(seq)[0][0] for seq in range(found["acknowledged"])]
 
 
 @pytest.mark.parametrize("room", [0, 10, 6_000])
@@ -126,11 +126,11 @@ def test_a_lock_of_another_program_is_waited_for_a_bounded_time(tmp_path: Path) 
         other.execute("BEGIN EXCLUSIVE")
         began = time.monotonic()
         with pytest.raises(JournalLocked, match="another program holds a lock"):
-            journal.append(step(), Story().told(6)[1])
+            journal.append([step()], Story().told(6)[1])
         assert BUSY_S / 2 < time.monotonic() - began < BUSY_S + 5
         other.close()
         with pytest.raises(JournalLocked, match="nothing more is recorded since"):
-            journal.append(step(), Story().told(6)[1])
+            journal.append([step()], Story().told(6)[1])
         assert journal.outcome_of(cloid_of(1)) is not None
     assert len(steps_of(path, 1)) == 6
     assert verify(path).findings == ()

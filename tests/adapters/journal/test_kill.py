@@ -49,7 +49,7 @@ def assert_nothing_is_lost_or_half_there(journal: SqliteJournal, killed: Killed,
     assert not left.clean
     assert killed.run in (left.run - 1, None)
     assert len(found) - killed.acknowledged in (0, 1), "at most one step is there that was not acknowledged"
-    assert found == [story.told(seq)[0] for seq in range(len(found))]
+    assert found == [story.told(seq)[0][0] for seq in range(len(found))]
     intents, posts = rows_after(story, len(found))
     assert left.intents == tuple(row for row in intents.values() if row.open)
     assert [post.row for post in left.posts] == [row for row in posts.values() if row.open]

@@ -64,7 +64,7 @@ def test_a_post_is_taken_over_until_it_is_settled_and_out_of_quarantine(
     path = tmp_path / "journal.db"
     row = post_row(5, **facts)
     with journal_at(path) as journal:
-        journal.append(step(), Changes((), (row,)))
+        journal.append([step()], Changes((), (row,)))
     with journal_at(path, signer=OTHER_SIGNER) as journal:
         assert journal.recovered.posts == ((OpenPost(row, 1, SIGNER),) if is_open else ())
         assert journal.recovered.last_post_id == 5
@@ -90,13 +90,13 @@ def test_what_one_restart_did_not_finish_the_next_takes_over(tmp_path: Path) -> 
 def test_the_last_nonce_is_the_signers_own_and_post_ids_are_everybodys(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     with journal_at(path) as journal:
-        journal.append(step(), Changes((), (post_row(1, nonce=900), post_row(2, nonce=700, fence_of=None))))
+        journal.append([step()], Changes((), (post_row(1, nonce=900), post_row(2, nonce=700, fence_of=None))))
     with journal_at(path, signer=OTHER_SIGNER) as journal:
         assert journal.recovered.last_nonce == 0
         assert journal.recovered.last_signer == SIGNER
         assert [(post.row.post_id, post.signer) for post in journal.recovered.posts] == [(1, SIGNER), (2, SIGNER)]
-        journal.append(step(), Changes((), (post_row(3, nonce=50),)))
-        journal.append(step(), Changes((), (replace(journal.recovered.posts[0].row, answered=True),)))
+        journal.append([step()], Changes((), (post_row(3, nonce=50),)))
+        journal.append([step()], Changes((), (replace(journal.recovered.posts[0].row, answered=True),)))
     for signer, nonce in ((SIGNER, 900), (OTHER_SIGNER, 50)):
         with journal_at(path, signer=signer) as journal:
             assert (journal.recovered.last_nonce, journal.recovered.last_post_id) == (nonce, 3)
@@ -145,7 +145,7 @@ def test_an_executor_on_a_full_durability_journal_finds_the_same(tmp_path: Path)
         path = tmp_path / f"{durability}.db"
         journal: Journal = open_journal(path, durability=durability)
         tell(journal, 8)
-        journal.append(step(), Changes((intent_row(9),)))
+        journal.append([step()], Changes((intent_row(9),)))
         journal.close(clean=True)
         with journal_at(path) as after:
             found.append(after.recovered)

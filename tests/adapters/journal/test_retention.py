@@ -68,7 +68,7 @@ class Recovery(RuleBasedStateMachine):
 
     def append(self, *moves: Move, intents: tuple[IntentRow, ...] = (), posts: tuple[PostRow, ...] = ()) -> None:
         assert self.journal is not None
-        self.journal.append(replace(step("Event", *moves), unix_ms=self.clock.now_ms()), Changes(intents, posts))
+        self.journal.append([replace(step("Event", *moves), unix_ms=self.clock.now_ms())], Changes(intents, posts))
         self.intents |= {row.seq: row for row in intents}
         self.posts |= {row.post_id: (row, self.posts.get(row.post_id, (row, self.signer))[1]) for row in posts}
 
@@ -211,7 +211,7 @@ def test_of_rows_that_are_gone_the_highest_numbers_are_known(tmp_path: Path) -> 
         tell(journal, 2 * STEPS_PER_ORDER)
     for _ in range(3):
         with journal_at(path, signer=OTHER_SIGNER, retention=retention) as journal:
-            journal.append(step(), Changes())
+            journal.append([step()], Changes())
             journal.maintain()
     assert (rows(path, "intents"), rows(path, "posts")) == (0, 0)
     for signer, nonce in ((SIGNER, STARTED + 2), (OTHER_SIGNER, 0)):
@@ -224,13 +224,13 @@ def test_rows_that_stay_do_not_hide_the_ones_behind_them(tmp_path: Path) -> None
     path, many = tmp_path / "journal.db", SWEEP + 100
     with journal_at(path, retention=Retention(bytes=1)) as journal:
         waiting = tuple(intent_row(seq) for seq in range(1, many))
-        journal.append(step(), Changes((*waiting, intent_row(many, "filled", FILLED))))
-        journal.append(step(), Changes())
+        journal.append([step()], Changes((*waiting, intent_row(many, "filled", FILLED))))
+        journal.append([step()], Changes())
         for _ in range(3):
             journal.maintain()
         assert rows(path, "intents") == many - 1, "the last one is gone"
-        journal.append(step(), Changes(tuple(replace(row, state="filled", outcome=FILLED) for row in waiting)))
-        journal.append(step(), Changes())
+        journal.append([step()], Changes(tuple(replace(row, state="filled", outcome=FILLED) for row in waiting)))
+        journal.append([step()], Changes())
         for _ in range(3):
             journal.maintain()
         assert rows(path, "intents") == 0, "and now the first ones are"
@@ -268,7 +268,7 @@ def test_a_run_that_is_too_large_itself_loses_its_oldest_steps(tmp_path: Path) -
                 journal.maintain()
         kept = steps_of(path, 1)
         assert 50 < len(kept) < 1_000
-        assert kept == [story.told(seq)[0] for seq in range(3_000 - len(kept), 3_000)]
+        assert kept == [story.told(seq)[0][0] for seq in range(3_000 - len(kept), 3_000)]
         assert rows(path, "intents") < 1_000
     assert verify(path).findings == ()
     with journal_at(path) as journal:

@@ -59,7 +59,7 @@ def left_by(log: Log, wal: bytes, path: Path) -> tuple[int, int]:
         assert left.intents == tuple(row for row in intents.values() if row.open)
         assert [post.row for post in left.posts] == [row for row in posts.values() if row.open]
         assert (left.last_intent_seq, left.last_post_id) == (max(intents, default=0), max(posts, default=0))
-    assert found == [story.told(seq)[0] for seq in range(len(found))]
+    assert found == [story.told(seq)[0][0] for seq in range(len(found))]
     assert verify(path).findings == ()
     return len(found), left.torn_frames
 

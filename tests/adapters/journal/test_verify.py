@@ -34,11 +34,12 @@ def path(tmp_path: Path) -> Path:
             post_row(21, nonce=post_row(20).nonce, fence_of=20),
         )
         journal.append(
-            step("TimePassed", Move("post", 20, "time_out", "sent", "timed_out")),
+            [step("TimePassed", Move("post", 20, "time_out", "sent", "timed_out"))],
             Changes((), (post_row(20, "timed_out"),)),
         )
         journal.append(
-            step("Tick", Move("settlement", 20, "fence", "unknown", "fencing"), cause=0), Changes((), (post, fence))
+            [step("Tick", Move("settlement", 20, "fence", "unknown", "fencing"), cause=0)],
+            Changes((), (post, fence)),
         )
     return path
 
@@ -119,7 +120,7 @@ def test_what_a_later_run_took_over_needs_no_move(tmp_path: Path) -> None:
     with journal_at(path) as journal:
         tell(journal, 2)
     with journal_at(path) as journal:
-        journal.append(step("Recovered"), Changes((intent_row(1, "not_executed", {"type": "NotExecuted"}),)))
+        journal.append([step("Recovered")], Changes((intent_row(1, "not_executed", {"type": "NotExecuted"}),)))
     assert verify(path).findings == ()
 
 
@@ -129,7 +130,7 @@ def test_a_journal_in_use_can_be_verified(tmp_path: Path) -> None:
         tell(journal, 5)
         report = verify(path)
         assert (report.steps, report.findings) == (5, ())
-        journal.append(step(), Changes())
+        journal.append([step()], Changes())
 
 
 def test_findings_are_counted_all_and_told_in_part(path: Path) -> None:
