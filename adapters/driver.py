@@ -1,27 +1,35 @@
 """Drives the core: feeds it events in one order, and does what it asks for.
 
 **One owner.** `dispatch` is the one place from which the core is driven. It runs on the event loop's thread, to
-completion: an event that comes up while another one is handled waits its turn. So there are no locks, and a submit
-has its admission when `dispatch` returns.
+completion: an event that comes up while another one is handled waits until that is done. So there are no locks, and a
+submit has its admission when `dispatch` returns.
 
-**One place sends.** `_hand_over` is the only code that signs and writes a post (finding B7), and it does so inside the
-step that asked for it: sign, write, report, and only then the next event. What fails before the write is
-`SendRefused`; what fails in it is `SendBroken`, and the connection is dropped.
+**Turns.** All that the event loop brings at once is one turn: the frames of one read, the posts of one tick. Its steps
+are watched and written down together, and only then is anything told. So what a record and a look at the invariants
+cost is paid once a turn, however many orders it moved.
+
+**One place sends.** `_hand_over` is the only code that signs and hands over a post (finding B7), and it does so inside
+the step that asked for it: sign, hand over, report, and only then the next event. What fails before the write is
+`SendRefused`; what fails in it is `SendBroken`, and the connection is dropped. While more posts follow in the same
+turn, a frame is staged, and leaves with the last of them in one write. Frames that do not get that far are lost with
+their connection, which is dropped; their posts are settled like all that a connection loses.
 
 **Journal first.** A step is in the journal before anything of it takes effect outside: before its frame leaves, before
 an outcome is told (settlement.md, rules 1 and 2). Steps that have no such effect (a submit, the report that a frame was
 handed over) are written with the next one that has, or `FLUSH_MS` later. A journal that fails trips the hard stop, and
 keeps it tripped: new orders end, cancels and reduce-only orders still go out, unrecorded.
 
-**When it ticks.** At least `tick_ms` lie between two posts. An idle executor sends the first intent at once, after
-the submits that belong to the same turn of the event loop, so that they travel together (design.md, Tick).
+**When it ticks.** At least `tick_ms` lie between two posts; if that is 0, a turn sends all that may pass. An idle
+executor sends the first intent at once, after the submits that belong to the same turn of the event loop, so that they
+travel together (design.md, Tick).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from random import Random
 from typing import Final, Protocol
 
@@ -48,6 +56,8 @@ POLL_MS: Final = 100
 """How often a tick is tried again while nothing may be sent."""
 FLUSH_MS: Final = 10
 """How long a step may wait for its place in the journal while nothing of it takes effect."""
+STAGED_AT_MOST: Final = 31
+"""Frames that wait for one more to be written with: with it about 16 KB of single orders, which any socket takes."""
 
 log = get_logger("driver")
 
@@ -99,7 +109,7 @@ class Driver:
     ) -> None:
         """Prepare; nothing happens before the first event. `clock` is the one of core and recorder."""
         self.core = core
-        self.monitor = Monitor()
+        self.monitor = Monitor(core)
         self.transport = Transport(config.endpoints[0], self, clock.live, config.silence_ms, jitter)
         self.markets = Markets(())
         self.fault: ExecutorFailed | None = None
@@ -111,9 +121,10 @@ class Driver:
         self._clock = clock.live
         self._owner = owner
         self._inbox: deque[ev.Event] = deque()
+        self._news: deque[ev.Effect | Attempt | SessionState] = deque()  # to be told once it is written down
         self._unfit: str | None = None
         self._reported: set[str] = set()
-        self._busy = False
+        self._in_turn = False
         self._state = core.session.state
         self._tick: asyncio.Handle | None = None
         self._deadline: asyncio.TimerHandle | None = None
@@ -135,30 +146,12 @@ class Driver:
         if self._state is SessionState.CLOSED:
             return
         self._inbox.append(event)
-        if self._busy:
-            return
-        self._busy = True
-        try:
-            while self._inbox:
-                self._step(self._inbox.popleft())
-        except IllegalEvent:
-            raise
-        except Exception as error:
-            raise self.fail(error) from error
-        finally:
-            self._busy = False
-        self._arm_tick()
-        self._arm_deadline()
-        self._arm_flush()
+        if not self._in_turn:
+            self._turn(self._take_steps)
 
     def drive(self, event: ev.Event) -> None:
         """`dispatch` for events that nobody waits for: whatever is wrong with them is a fault of our own."""
-        try:
-            self.dispatch(event)
-        except ExecutorFailed:
-            return
-        except IllegalEvent as error:
-            self.fail(error)
+        self._unasked(partial(self.dispatch, event))
 
     def write_auxiliary(self, frame: str) -> None:
         """Write a frame that is no post: a ping or a subscription.
@@ -184,7 +177,6 @@ class Driver:
             self._recorder.commit()
         except JournalError as error:
             self.on_journal_failed(error)
-            self._stop_if_unfit(None)
 
     def stop(self) -> None:
         """Cancel all timers."""
@@ -193,12 +185,16 @@ class Driver:
                 handle.cancel()
 
     def on_journal_failed(self, error: JournalError) -> None:
-        """Nothing more is recorded: no new order passes from here on."""
-        if self.journal_fault is None:
-            self.journal_fault = error
-            log.critical("journal_failed", error=f"{type(error).__name__}: {error}")
-            if not self._busy:
-                self.drive(ev.TimePassed())  # with any step, the watch trips the hard stop
+        """Nothing more is recorded: no new order passes from here on, and what is staged does not leave."""
+        if self.journal_fault is not None:
+            return
+        self.journal_fault = error
+        log.critical("journal_failed", error=f"{type(error).__name__}: {error}")
+        if self.transport.staged:
+            self.transport.abort("frames were staged that could not be recorded")
+        self._stop_if_unfit(None)
+        if not self._in_turn:
+            self._unasked(partial(self._turn, self._take_steps))
 
     def fail(self, error: BaseException) -> ExecutorFailed:
         """Stop for good, because `error` shows that something of our own is broken; the owner is told."""
@@ -221,9 +217,9 @@ class Driver:
         self.drive(ev.ConnectionOpened())
         self._keep_alive()
 
-    def on_frame(self, frame: bytes) -> None:
-        """A frame arrived."""
-        self._owner.on_frame(frame)
+    def on_frames(self, frames: Sequence[bytes]) -> None:
+        """Frames arrived, in this order."""
+        self._unasked(partial(self._turn, partial(self._take_frames, frames)))
 
     def on_writable(self) -> None:
         """The socket takes frames again."""
@@ -249,6 +245,48 @@ class Driver:
 
     # --------------------------------------------------------------------------------------------------- the steps
 
+    def _turn(self, work: Callable[[], None]) -> None:
+        """Do `work` and all that follows from it, and then set the timers.
+
+        Raises:
+            IllegalEvent: As `dispatch`.
+            ExecutorFailed: As `dispatch`.
+        """
+        if self.fault is not None:
+            raise self.fault
+        self._in_turn = True
+        try:
+            work()
+            while self._inbox or self._news:
+                self._take_steps()
+                self._conclude()
+        except IllegalEvent:
+            raise
+        except Exception as error:
+            raise self.fail(error) from error
+        finally:
+            self._in_turn = False
+        self._arm_tick()
+        self._arm_deadline()
+        self._arm_flush()
+
+    def _unasked(self, do: Callable[[], None]) -> None:
+        """Do what nobody waits for: whatever is wrong with it is a fault of our own."""
+        try:
+            do()
+        except ExecutorFailed:
+            return
+        except IllegalEvent as error:
+            self.fail(error)
+
+    def _take_frames(self, frames: Sequence[bytes]) -> None:
+        for frame in frames:
+            self._owner.on_frame(frame)
+
+    def _take_steps(self) -> None:
+        while self._inbox:
+            self._step(self._inbox.popleft())
+
     def _step(self, event: ev.Event) -> None:
         effects = self._handle(event)
         if self._blocked and not isinstance(event, ev.Submit | ev.Tick):
@@ -261,27 +299,44 @@ class Driver:
             effects = self.core.handle(event)
         if self.journal_fault is None:
             self._recorder.record(event, effects)
-        self._watch()
+        self.monitor.note()
         return effects
 
     def _perform(self, effects: Sequence[ev.Effect]) -> None:
-        if self.core.settler.moved or any(not isinstance(effect, ev.Admitted) for effect in effects):
-            self.make_durable()
-        settlements = dict.fromkeys(self.core.settler.moved)  # one that moved twice is told once
+        """Do what the step asked for; what is only to be told waits for the end of the turn."""
+        settlements = tuple(dict.fromkeys(self.core.settler.moved))  # one that moved twice is told once
         for attempt in settlements:
             if attempt.state in SETTLEMENT.final:  # told before the outcomes that follow from it
-                self._owner.on_settlement(attempt)
+                self._news.append(attempt)
         for effect in effects:
             if isinstance(effect, ev.Transmit):
                 self._report(self._hand_over(effect.post))
-            else:
+            elif isinstance(effect, ev.Admitted):
                 self._owner.on_effect(effect)
+            else:
+                self._news.append(effect)
         for attempt in settlements:
             if attempt.state not in SETTLEMENT.final:
-                self._owner.on_settlement(attempt)
+                self._news.append(attempt)
         if self.core.session.state is not self._state:
             self._state = self.core.session.state
-            self._owner.on_session(self._state)
+            self._news.append(self._state)
+            self._conclude()
+        elif settlements:
+            self._conclude()  # each stage is told while it lasts
+
+    def _conclude(self) -> None:
+        """Look at what was done, write it down, and only then tell it."""
+        self._watch()
+        self.make_durable()
+        while self._news:
+            news = self._news.popleft()
+            if isinstance(news, Attempt):
+                self._owner.on_settlement(news)
+            elif isinstance(news, SessionState):
+                self._owner.on_session(news)
+            else:
+                self._owner.on_effect(news)
 
     def _report(self, event: ev.PostWritten | ev.SendRefused | ev.SendBroken) -> None:
         """Tell the core how the hand-over went, before anything else."""
@@ -297,7 +352,7 @@ class Driver:
 
     def _watch(self) -> None:
         """Check the invariants; one that is violated is logged once, and new orders stop while it is."""
-        violation = self.monitor.check(self.core.snapshot())
+        violation = self.monitor.check()
         if violation is not None and violation.invariant.id not in self._reported:
             self._reported.add(violation.invariant.id)
             log.critical("invariant_violated", invariant=violation.invariant.id, detail=violation.detail)
@@ -316,6 +371,11 @@ class Driver:
         return None if self.journal_fault is None else f"the journal failed: {self.journal_fault}"
 
     def _hand_over(self, post: PostRequest) -> ev.PostWritten | ev.SendRefused | ev.SendBroken:
+        """Sign and stage a post; the last one of a turn takes all of them along, once they are in the journal."""
+        self._watch()
+        last = self._config.tick_ms > 0 or not self.core.scheduler.waiting or self.transport.staged >= STAGED_AT_MOST
+        if last:
+            self.make_durable()
         if self._unfit is not None and post.priority is Priority.NEW_ORDER:
             return ev.SendRefused(post.post_id, self._unfit)
         try:
@@ -324,7 +384,9 @@ class Driver:
             return ev.SendRefused(post.post_id, f"{type(error).__name__}: {error}")
         epoch = self.core.session.epoch
         try:
-            self.transport.write(frame)
+            self.transport.stage(frame)
+            if last:
+                self.transport.flush()
         except NotWritten as error:
             return ev.SendRefused(post.post_id, str(error))
         except WriteBroken as error:
@@ -360,9 +422,22 @@ class Driver:
         self._blocked = True  # until this tick sends something, or something changes
         # Without the markets nothing that an earlier run left can be written; new intents are not taken yet.
         if self.transport.writable and self.core.session.markets_loaded:
-            self.drive(ev.Tick())
+            self._unasked(partial(self._turn, self._send))
         else:
             self._arm_tick()
+
+    def _send(self) -> None:
+        """Tick; and again, as long as frames are staged because more was to come."""
+        self._step(ev.Tick())
+        while self.transport.staged and not self._blocked:
+            self._blocked = True
+            self._step(ev.Tick())
+        if self.transport.staged:  # more was to come, and may not pass now
+            self.make_durable()
+            try:
+                self.transport.flush()
+            except (NotWritten, WriteBroken) as error:
+                self.transport.abort(str(error))
 
     def _unblock(self) -> None:
         """Something changed that may let a post pass: do not wait for the poll."""
@@ -377,7 +452,7 @@ class Driver:
 
     def _on_flush(self) -> None:
         self._flush = None
-        self.make_durable()
+        self._unasked(partial(self._turn, self._conclude))
 
     def _arm_deadline(self) -> None:
         wake_ms = self.core.next_wake_ms

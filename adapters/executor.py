@@ -38,11 +38,11 @@ from adapters.outcomes import outcome_from
 from adapters.reception import Reception, record_of
 from adapters.recorder import Recorder, numbered, restored
 from adapters.synchroniser import Synchroniser
-from adapters.ticket import Ticket
+from adapters.ticket import Promise, Ticket
 from machines import events as ev
 from machines.clock import Clock
 from machines.executor import ExecutorCore
-from machines.intent import Admission, Intent, Modify, NotExecuted, Order, Outcome, Priority, Request, Unknown
+from machines.intent import Admission, Intent, Modify, NotExecuted, Order, Outcome, Request, Unknown
 from machines.post import PostState
 from machines.session import SessionState
 from machines.settlement import Attempt, SettlementState
@@ -96,8 +96,16 @@ ExecutorEvent: TypeAlias = (
 """What `Executor.events` yields."""
 
 
-_Alarm: TypeAlias = (
-    ev.Halted | ev.DriftSeen | ev.KeyRefused | ev.SwitchRefused | ev.SettlementOverdue | ev.Contradiction
+_Rare: TypeAlias = (
+    ev.IntentUnknown
+    | ev.IntentUnsettled
+    | ev.StrayReply
+    | ev.Halted
+    | ev.DriftSeen
+    | ev.KeyRefused
+    | ev.SwitchRefused
+    | ev.SettlementOverdue
+    | ev.Contradiction
 )
 
 
@@ -118,15 +126,6 @@ class CloseReport:
     def clean(self) -> bool:
         """Whether everything that was accepted had ended on its own."""
         return not self.not_executed and not self.unknown
-
-
-@dataclass(frozen=True, slots=True)
-class _Open:
-    """An accepted intent without an outcome, and who waits for it."""
-
-    intent: Intent
-    future: asyncio.Future[Outcome]
-    history: list[tuple[int, str]]
 
 
 class Executor:
@@ -176,7 +175,7 @@ class Executor:
         self._signer = signer
         self._feed: Feed[ExecutorEvent] = Feed()
         self.reception = Reception(self.driver.drive, self._feed.publish)
-        self._open: dict[int, _Open] = {}
+        self._open: dict[int, Promise] = {}  # of intents without an outcome, by their number
         self._answer: Ticket | None = None
         self._ready = asyncio.Event()
         self._idle = asyncio.Event()
@@ -305,15 +304,15 @@ class Executor:
         Raises:
             JournalError: The journal can't be read.
         """
-        for entry in self._open.values():
-            if entry.intent.cloid == cloid and entry.intent.priority is not Priority.CANCEL:
-                return Ticket(Admission.QUEUED, cloid, entry.future, entry.history)
-        told = self.journal.outcome_of(cloid)
-        if told is None:
-            return None
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        future.set_result(outcome_from(told))
-        return Ticket(Admission.QUEUED, cloid, future, [(self._clock.now_ms(), "read from the journal")])
+        intent = self.core.intents.order(cloid)
+        promise = None if intent is None else self._open.get(intent.seq)
+        if promise is None:
+            told = self.journal.outcome_of(cloid)
+            if told is None:
+                return None
+            promise = Promise(None, self._clock.now_ms(), "read from the journal")
+            promise.keep(outcome_from(told))
+        return Ticket(Admission.QUEUED, cloid, promise)
 
     async def flatten(self, market: str | None = None) -> list[Ticket]:
         """Close one position, or all of them in every dex, with reduce-only IOC orders inside the slippage bound.
@@ -401,34 +400,34 @@ class Executor:
 
     def on_effect(self, effect: ev.Effect) -> None:
         """The core reports something: count it, answer its owner, tell the readers."""
+        # The first three are of every order; a `match` is slower than all that they do.
+        if isinstance(effect, ev.Admitted):
+            self._answer = self._ticket(effect.admission, effect.intent)
+            return
+        if isinstance(effect, ev.IntentEnded):
+            self._on_ended(effect.intent)
+        elif isinstance(effect, ev.PostEnded):
+            self.endings[effect.post.state] += 1
+        elif isinstance(effect, ev.LookUp):
+            self._ask(effect)
+            return
+        elif isinstance(effect, ev.Transmit):
+            return
+        else:
+            self._on_rare_effect(effect)
+        self._feed.publish(effect)
+        if self._ended_closing is not None and self.core.idle:
+            self._idle.set()
+
+    def _on_rare_effect(self, effect: _Rare) -> None:
         match effect:
-            case ev.Admitted(admission, intent):
-                self._answer = self._ticket(admission, intent)
-                return
-            case ev.IntentEnded(intent):
-                self._on_ended(intent)
             case ev.IntentUnknown(intent, reason):
                 self._note(intent, f"unknown: {reason}")
             case ev.IntentUnsettled(intent, reason):
                 self._note(intent, f"left for the next run to settle: {reason}")
                 self._finish(intent, Unknown(reason))
-            case ev.LookUp():
-                self._ask(effect)
-                return
-            case ev.PostEnded(post):
-                self.endings[post.state] += 1
             case ev.StrayReply():
                 self.strays += 1
-            case ev.Transmit():
-                return
-            case _:
-                self._alarm(effect)
-        self._feed.publish(effect)
-        if self._ended_closing is not None and self.core.idle:
-            self._idle.set()
-
-    def _alarm(self, effect: _Alarm) -> None:
-        match effect:
             case ev.Halted(reason):
                 log.error("halted", reason=reason)
             case ev.DriftSeen(drift, offset_ms):
@@ -483,9 +482,9 @@ class Executor:
 
     def on_fault(self, fault: ExecutorFailed) -> None:
         """Nothing more will happen: whoever waits learns it."""
-        self._abandoned = tuple(entry.intent for entry in self._open.values())
-        for entry in self._open.values():
-            entry.future.set_exception(fault)
+        self._abandoned = tuple(promise.intent for promise in self._open.values() if promise.intent is not None)
+        for promise in self._open.values():
+            promise.break_with(fault)
         self._open.clear()
         self._cancel_tasks()
         self._feed.close()
@@ -535,18 +534,18 @@ class Executor:
 
     def _finish(self, intent: Intent, outcome: Outcome) -> None:
         """Tell the owner, once."""
-        entry = self._open.pop(intent.seq, None)
-        if entry is None:
+        promise = self._open.pop(intent.seq, None)
+        if promise is None:
             raise ExecutorFailed(f"intent {intent.seq} ended twice")
         self.outcomes[type(outcome)] += 1
-        entry.future.set_result(outcome)
+        promise.keep(outcome)
         if self._ended_closing is not None:
             self._ended_closing.append((intent, outcome))
 
     def _note(self, intent: Intent, what: str) -> None:
-        entry = self._open.get(intent.seq)
-        if entry is not None:
-            entry.history.append((self._clock.now_ms(), what))
+        promise = self._open.get(intent.seq)
+        if promise is not None:
+            promise.history.append((self._clock.now_ms(), what))
 
     def _ask(self, question: ev.LookUp) -> None:
         task = self._watched(self._look_up(question), "hip3 look-up")
@@ -568,23 +567,19 @@ class Executor:
         if intent is None:
             return self._refused(admission)
         if admission is Admission.ALREADY_FLATTENING:
-            running = self._open[intent.seq]
-            return Ticket(admission, intent.cloid, running.future, running.history)
-        entry = self._expect(intent, admission.value)
-        return Ticket(admission, intent.cloid, entry.future, entry.history)
+            return Ticket(admission, intent.cloid, self._open[intent.seq])
+        return Ticket(admission, intent.cloid, self._expect(intent, admission._value_))
 
-    def _expect(self, intent: Intent, why: str) -> _Open:
+    def _expect(self, intent: Intent, why: str) -> Promise:
         """An intent is accepted, and will end."""
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        entry = _Open(intent, future, [(self._clock.now_ms(), why)])
-        self._open[intent.seq] = entry
-        return entry
+        promise = self._open[intent.seq] = Promise(intent, self._clock.now_ms(), why)
+        return promise
 
     def _refused(self, admission: Admission) -> Ticket:
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        future.set_result(NotExecuted(f"not accepted: {admission.value}"))
+        promise = Promise(None, self._clock.now_ms(), admission.value)
+        promise.keep(NotExecuted(f"not accepted: {admission.value}"))
         self.refusals[admission] += 1
-        return Ticket(admission, None, future, [(self._clock.now_ms(), admission.value)])
+        return Ticket(admission, None, promise)
 
     # -------------------------------------------------------------------------------------------------- the tasks
 

@@ -10,9 +10,10 @@ kept of an earlier run becomes one `Recovered` event (settlement.md, rules 1, 3 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from enum import Enum
+from operator import attrgetter
 from types import NoneType
 from typing import Any, Final
 
@@ -22,12 +23,13 @@ from msgspec.structs import replace
 from adapters.journal import Changes, IntentRow, Journal, Move, PostRow, Recovered, Step
 from adapters.outcomes import outcome_from
 from machines import events as ev
-from machines.catalogue import MACHINES, observing
+from machines.catalogue import MACHINES
 from machines.clock import Clock
 from machines.executor import ExecutorCore
-from machines.intent import ActionKind, Cancel, Intent, IntentState, Modify, Order, Priority, Request, Trigger
-from machines.post import PostRequest, PostState
-from machines.settlement import Attempt
+from machines.intent import INTENT, ActionKind, Cancel, Intent, IntentState, Modify, Order, Priority, Request, Trigger
+from machines.post import POST, PostRequest, PostState
+from machines.settlement import SETTLEMENT, Attempt
+from machines.table import StateMachine
 
 BEGAN: Final = "Began"
 """The first step of every run; it is no event of the core."""
@@ -46,10 +48,10 @@ class Recorder:
         self.journal = journal
         self._core = core
         self._clock = clock
-        self._moves: list[Move] = []
+        self._watching = _Watching()
         self._steps: list[Step] = []  # noted, and not written yet; with what they moved
-        self._intents: dict[Intent, None] = {}
-        self._posts: dict[PostRequest, None] = {}
+        self._intents: list[Intent] = []
+        self._posts: list[PostRequest] = []
         self._next = recorded  # the number of the next step
         self._handed: int | None = None
         self._attempts: dict[int, Attempt] = {}  # of open posts; that includes settled ones in quarantine
@@ -70,29 +72,23 @@ class Recorder:
         self._note_step(BEGAN, facts, ())
         self.commit()
 
-    @contextmanager
-    def watching(self) -> Iterator[None]:
+    def watching(self) -> AbstractContextManager[None]:
         """Note the transitions of the step inside."""
-        self._moves = []
-        with observing(self._note):
-            yield
+        return self._watching
 
     def record(self, event: ev.Event, effects: Sequence[ev.Effect]) -> None:
         """Note the step that `event` caused; it is written with the next `commit`."""
         core = self._core
-        handed_over = isinstance(event, ev.PostWritten | ev.SendRefused | ev.SendBroken)
-        self._note_step(
-            type(event).__name__,
-            facts_of(event),
-            tuple(map(_asked, effects)),
-            self._handed if handed_over else None,
-        )
+        kind = type(event)
+        cause = self._handed if kind in _HAND_OVER else None
+        self._note_step(kind.__name__, facts_of(event), tuple([_asked(effect) for effect in effects]), cause)
         if core.posts.in_hand is not None:
             self._handed = self._next - 1
-        self._intents |= dict.fromkeys(core.intents.moved)
-        attempts = core.settler.moved
-        self._attempts |= {attempt.post.post_id: attempt for attempt in attempts}
-        self._posts |= dict.fromkeys([*core.moved_posts, *(attempt.post for attempt in attempts)])
+        self._intents += core.intents.moved
+        self._posts += core.moved_posts
+        for attempt in core.settler.moved:
+            self._attempts[attempt.post.post_id] = attempt
+            self._posts.append(attempt.post)
 
     @property
     def pending(self) -> bool:
@@ -107,7 +103,8 @@ class Recorder:
         """
         if not self._steps:
             return
-        changes = Changes(tuple(map(intent_row, self._intents)), tuple(map(self._post_row, self._posts)))
+        intents, posts = dict.fromkeys(self._intents), dict.fromkeys(self._posts)  # each once
+        changes = Changes((*map(intent_row, intents),), (*map(self._post_row, posts),))
         steps, self._steps = self._steps, []
         self._intents.clear()
         self._posts.clear()
@@ -117,11 +114,12 @@ class Recorder:
         self, event: str, facts: dict[str, Any], effects: tuple[dict[str, Any], ...], cause: int | None = None
     ) -> None:
         step = Step(
+            seq=self._next,
             unix_ms=self._clock.now_ms(),
             monotonic_ms=self._clock.monotonic_ms(),
             event=event,
             facts=facts,
-            moves=tuple(self._moves),
+            moves=tuple(self._watching.moves),
             effects=effects,
             cause=cause,
         )
@@ -134,23 +132,40 @@ class Recorder:
             self._attempts.pop(post.post_id, None)
         return row
 
+
+class _Watching(AbstractContextManager[None]):
+    """Notes the transitions of one step after the other.
+
+    Attributes:
+        moves: Those of the last step.
+    """
+
+    def __init__(self) -> None:
+        self.moves: list[Move] = []
+        self._observer = self._note  # one and the same object, each time
+
+    def __enter__(self) -> None:
+        self.moves.clear()
+        StateMachine.observers.append(self._observer)
+
+    def __exit__(self, *_: object) -> None:
+        StateMachine.observers.remove(self._observer)
+
     def _note(self, obj: Any, event: Enum, source: Enum, target: Enum) -> None:
-        machine = _MACHINE_OF[type(event)]
-        self._moves.append(Move(machine, _key(obj), event.value, source.value, target.value))
+        machine, key_of = _MACHINE_OF[type(event)]
+        self.moves.append(Move(machine, key_of(obj), event._value_, source._value_, target._value_))
 
 
-_MACHINE_OF: Final[dict[type[Enum], str]] = {machine.events: machine.name for machine in MACHINES}
-
-
-def _key(obj: Any) -> int:
-    match obj:
-        case Intent(seq=seq):
-            return seq
-        case PostRequest(post_id=post_id):
-            return post_id
-        case Attempt(post=post):
-            return post.post_id
-    return 0
+_KEY_OF: Final[dict[str, Callable[[Any], int]]] = {
+    INTENT.name: attrgetter("seq"),
+    POST.name: attrgetter("post_id"),
+    SETTLEMENT.name: attrgetter("post.post_id"),
+}
+"""Which one of its kind an object is; of the others there is one each."""
+_MACHINE_OF: Final[dict[type[Enum], tuple[str, Callable[[Any], int]]]] = {
+    machine.events: (machine.name, _KEY_OF.get(machine.name, lambda _: 0)) for machine in MACHINES
+}
+_HAND_OVER: Final = frozenset({ev.PostWritten, ev.SendRefused, ev.SendBroken})
 
 
 def facts_of(event: ev.Event) -> dict[str, Any]:
@@ -185,11 +200,11 @@ def _state_taken_up(post: PostRow | PostRequest) -> PostState:
 def _asked(effect: ev.Effect) -> dict[str, Any]:
     """What the step asked for. Of what goes out, and of what ends, enough that no other replay says the same."""
     asked = {"type": type(effect).__name__, **_fields(effect)}
-    match effect:
-        case ev.Transmit(post):
-            asked |= {name: _plain(getattr(post, name)) for name in _OF_POST}
-        case ev.IntentEnded(intent):
-            asked |= {name: _plain(getattr(intent, name)) for name in ("outcome", "settled_by")}
+    if isinstance(effect, ev.Transmit):
+        asked |= {name: _plain(getattr(effect.post, name)) for name in _OF_POST}
+    elif isinstance(effect, ev.IntentEnded):
+        asked["outcome"] = _plain(effect.intent.outcome)
+        asked["settled_by"] = effect.intent.settled_by
     return asked
 
 
@@ -199,10 +214,10 @@ def intent_row(intent: Intent) -> IntentRow:
         seq=intent.seq,
         cloid=intent.cloid,
         market=intent.market,
-        priority=intent.priority.value,
-        kind=intent.kind.value,
+        priority=intent.priority._value_,
+        kind=intent.kind._value_,
         request=_fields(intent.request),
-        state=intent.state.value,
+        state=intent.state._value_,
         attempts=intent.attempts,
         outcome=None if intent.outcome is None else _plain(intent.outcome),
     )
@@ -220,15 +235,15 @@ def post_row(post: PostRequest, attempt: Attempt | None) -> PostRow:
     return PostRow(
         post_id=post.post_id,
         nonce=post.nonce,
-        kind=post.kind.value,
-        priority=None if post.priority is None else post.priority.value,
-        items=tuple(item.seq for item in post.items),
+        kind=post.kind._value_,
+        priority=None if post.priority is None else post.priority._value_,
+        items=tuple([item.seq for item in post.items]),
         fence_of=post.fence_of,
         epoch=post.epoch,
         prepared_unix_ms=post.server_time_ms,
         expires_after=post.expires_ms,
-        state=post.state.value,
-        settlement=None if attempt is None else attempt.state.value,
+        state=post.state._value_,
+        settlement=None if attempt is None else attempt.state._value_,
         answered=post.answered,
         quarantine_over=post.quarantine_over,
     )
@@ -389,7 +404,8 @@ def _without_type(facts: dict[str, Any]) -> dict[str, Any]:
 
 def _fields(obj: Any) -> dict[str, Any]:
     """The fields of a dataclass as plain values."""
-    return {name: _plain(getattr(obj, name)) for name in _NAMES[type(obj)]}
+    fields: dict[str, Any] = _FIELDS[type(obj)](obj)
+    return fields
 
 
 def _plain(value: Any) -> Any:
@@ -397,20 +413,30 @@ def _plain(value: Any) -> Any:
     return _PLAIN[type(value)](value)
 
 
-class _Names(dict[type[Any], tuple[str, ...]]):
-    """The names of each dataclass's fields, looked up once."""
-
-    def __missing__(self, kind: type[Any]) -> tuple[str, ...]:
-        names = self[kind] = tuple(field.name for field in dataclasses.fields(kind))
-        return names
-
-
 class _Forms(dict[type[Any], Callable[[Any], Any]]):
     """How a value of each type is made plain, found out once."""
 
+    def __init__(self, form_of: Callable[[type[Any]], Callable[[Any], Any]]) -> None:
+        super().__init__()
+        self._form_of = form_of
+
     def __missing__(self, kind: type[Any]) -> Callable[[Any], Any]:
-        form = self[kind] = _form_of(kind)
+        form = self[kind] = self._form_of(kind)
         return form
+
+
+def _fields_of(kind: type[Any]) -> Callable[[Any], dict[str, Any]]:
+    names = tuple(field.name for field in dataclasses.fields(kind))
+
+    def fields(obj: Any) -> dict[str, Any]:
+        plain = {}
+        for name in names:
+            value = getattr(obj, name)
+            form = type(value)
+            plain[name] = value if form in _PLAIN_ALREADY else _PLAIN[form](value)
+        return plain
+
+    return fields
 
 
 def _form_of(kind: type[Any]) -> Callable[[Any], Any]:
@@ -419,7 +445,7 @@ def _form_of(kind: type[Any]) -> Callable[[Any], Any]:
     if issubclass(kind, PostRequest):
         return lambda post: {"post": post.post_id}
     if issubclass(kind, Enum):
-        return lambda member: member.value
+        return attrgetter("_value_")
     if issubclass(kind, tuple | list):
         return lambda items: [_plain(item) for item in items]
     if issubclass(kind, str | int | NoneType):
@@ -429,5 +455,6 @@ def _form_of(kind: type[Any]) -> Callable[[Any], Any]:
     return str
 
 
-_NAMES: Final = _Names()
-_PLAIN: Final = _Forms()
+_PLAIN_ALREADY: Final = frozenset({str, int, bool, NoneType})
+_FIELDS: Final = _Forms(_fields_of)
+_PLAIN: Final = _Forms(_form_of)

@@ -3,12 +3,13 @@
 `run` connects, reads, and connects again with exponential backoff and full jitter, within the venue's 30 new
 connections a minute (protocol.md §3). What happens is told to a `Listener`, in order, on the event loop's thread.
 
-Frames are given on in the very call in which the event loop read them: no task has to wake up in between. A socket that
-is not read while they are handled needs no queue.
+Frames are given on in the very call in which the event loop read them, all that one read brought together: no task has
+to wake up in between. A socket that is not read while they are handled needs no queue.
 
-`write` hands a frame to the operating system's socket without awaiting, so that "register, take the slot, write" is
-one step for the executor (design.md, Sending). It tells apart the two ways to fail: `NotWritten` (certainly nothing
-left) and `WriteBroken` (a part may have left). Compression is off: frames are small, and it would delay each.
+`stage` and `flush` hand frames to the operating system's socket without awaiting, so that "register, take the slot,
+write" is one step for the executor (design.md, Sending); frames of one turn leave in one call of the system. They tell
+apart the two ways to fail: `NotWritten` (certainly nothing left) and `WriteBroken` (a part may have left). Compression
+is off: frames are small, and it would delay each.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -60,8 +61,8 @@ class Listener(Protocol):
     def on_open(self) -> None:
         """The connection is open."""
 
-    def on_frame(self, frame: bytes) -> None:
-        """A frame arrived."""
+    def on_frames(self, frames: Sequence[bytes]) -> None:
+        """Frames arrived, in this order."""
 
     def on_writable(self) -> None:
         """The system has taken all that was written: frames go straight to it again."""
@@ -82,11 +83,16 @@ class _Connection(ClientConnection):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.sink: Callable[[bytes], None] | None = None
+        self.sink: Callable[[Sequence[bytes]], None] | None = None
         self.drained: Callable[[], None] | None = None
-        self.early: list[bytes] = []
         self.fault: BaseException | None = None
         self._parts: list[bytes | bytearray | memoryview] = []
+        self._messages: list[bytes] = []
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the socket had, and hand on the messages in it."""
+        super().data_received(data)
+        self._give()
 
     def process_event(self, event: Event) -> None:
         """Take a frame; the last one of a message completes it."""
@@ -94,27 +100,21 @@ class _Connection(ClientConnection):
             super().process_event(event)
             return
         self._parts.append(event.data)
-        if not event.fin:
-            return
-        message = bytes(self._parts[0]) if len(self._parts) == 1 else b"".join(self._parts)
-        self._parts.clear()
-        if self.sink is None:
-            self.early.append(message)
-        else:
-            self._give(self.sink, message)
+        if event.fin:
+            self._messages.append(bytes(self._parts[0]) if len(self._parts) == 1 else b"".join(self._parts))
+            self._parts.clear()
 
-    def begin(self, sink: Callable[[bytes], None], drained: Callable[[], None]) -> None:
+    def begin(self, sink: Callable[[Sequence[bytes]], None], drained: Callable[[], None]) -> None:
         """From now on messages go to `sink`, those that have come already first."""
         self.sink, self.drained = sink, drained
-        early, self.early = self.early, []
-        for message in early:
-            self._give(sink, message)
+        self._give()
 
-    def _give(self, sink: Callable[[bytes], None], message: bytes) -> None:
-        if self.fault is not None:
+    def _give(self) -> None:
+        if self.sink is None or not self._messages or self.fault is not None:
             return
+        messages, self._messages = self._messages, []
         try:
-            sink(message)
+            self.sink(messages)
         except BaseException as error:  # whatever it is: `_serve` raises it; the event loop would only log it
             self.fault = error
             self.transport.abort()
@@ -141,6 +141,7 @@ class Transport:
         self._silence_ms = silence_ms
         self._jitter = jitter
         self._connection: _Connection | None = None
+        self._staged: list[bytes] = []
         self._dropped = ""
         self._failures = 0
         self._heard_ms = 0
@@ -189,27 +190,62 @@ class Transport:
         """How long nothing has arrived on the open connection, ms."""
         return self._clock.monotonic_ms() - self._heard_ms
 
+    @property
+    def staged(self) -> int:
+        """How many frames wait for `flush`."""
+        return len(self._staged)
+
     def write(self, frame: str) -> None:
-        """Hand a text frame to the socket, now.
+        """Hand a text frame to the socket, now, whatever is staged.
 
         Raises:
             NotWritten: Certainly nothing left: there is no open connection.
             WriteBroken: A part may have left.
         """
+        connection = self._open_connection()
+        self._hand_on(connection, self._framed(connection, frame))
+
+    def stage(self, frame: str) -> None:
+        """Keep a text frame for `flush`; it leaves on this connection or not at all.
+
+        Raises:
+            NotWritten: Certainly nothing left: there is no open connection.
+        """
+        self._staged.append(self._framed(self._open_connection(), frame))
+
+    def flush(self) -> None:
+        """Hand all that is staged to the socket, now, in one piece.
+
+        Raises:
+            NotWritten: Certainly nothing left: the connection is not open any more.
+            WriteBroken: A part may have left.
+        """
+        staged, self._staged = self._staged, []
+        self._hand_on(self._open_connection(), b"".join(staged))
+
+    def _open_connection(self) -> _Connection:
         connection = self._connection
         if connection is None or connection.state is not State.OPEN or connection.transport.is_closing():
             raise NotWritten("the connection is not open")
-        connection.protocol.send_text(frame.encode())
+        return connection
+
+    @staticmethod
+    def _framed(connection: _Connection, text: str) -> bytes:
+        connection.protocol.send_text(text.encode())
+        return b"".join(connection.protocol.data_to_send())
+
+    @staticmethod
+    def _hand_on(connection: _Connection, data: bytes) -> None:
         try:
-            for chunk in connection.protocol.data_to_send():
-                connection.transport.write(chunk)
+            connection.transport.write(data)
         except (OSError, RuntimeError) as error:
             raise WriteBroken(_describe(error)) from None
         if connection.transport.is_closing():
             raise WriteBroken("the connection broke while writing")
 
     def abort(self, reason: str) -> None:
-        """Drop the connection at once, for `reason`; `run` opens the next one."""
+        """Drop the connection at once, with what is staged, for `reason`; `run` opens the next one."""
+        self._staged.clear()
         if self._connection is not None:
             self._dropped = reason
             self._connection.transport.abort()
@@ -223,7 +259,7 @@ class Transport:
         self._heard_ms = self._clock.monotonic_ms()
         self._listener.on_open()
         self._watch_silence(connection)
-        connection.begin(self._on_frame, self._listener.on_writable)
+        connection.begin(self._on_frames, self._listener.on_writable)
         try:
             while True:
                 await connection.recv()  # only ever ends with the connection
@@ -233,11 +269,12 @@ class Transport:
             return self._dropped or f"closed by the venue: {error}"
         finally:
             self._connection = None
+            self._staged.clear()
 
-    def _on_frame(self, frame: bytes) -> None:
+    def _on_frames(self, frames: Sequence[bytes]) -> None:
         self._heard_ms = self._clock.monotonic_ms()
         self._failures = 0  # only now: a venue that accepts and hangs up at once is not asked more often
-        self._listener.on_frame(frame)
+        self._listener.on_frames(frames)
 
     def _watch_silence(self, connection: _Connection) -> None:
         """Recycle a connection on which nothing at all arrives (design.md, Quarantine)."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from itertools import islice, takewhile
 from typing import Final
 
 from machines.errors import InvalidSetting
@@ -68,14 +69,20 @@ class BatchScheduler:
         outstanding: Per queue, the admitted items that have no outcome yet.
     """
 
-    __slots__ = ("_inflight", "_queues", "limits", "outstanding")
+    __slots__ = ("_inflight", "_limit_of", "_queues", "limits", "outstanding")
 
     def __init__(self, inflight: InflightTracker, limits: QueueLimits | None = None) -> None:
         """Begin with empty queues."""
         self._inflight = inflight
         self.limits = limits or QueueLimits()
+        self._limit_of = {priority: self.limits.of(priority) for priority in PRIORITIES}
         self.outstanding = dict.fromkeys(PRIORITIES, 0)
         self._queues: dict[Priority, OrderedDict[int, Intent]] = {p: OrderedDict() for p in PRIORITIES}
+
+    @property
+    def waiting(self) -> bool:
+        """Whether any item waits."""
+        return any(self._queues.values())
 
     def queued(self, priority: Priority) -> int:
         """How many items wait in a queue."""
@@ -89,9 +96,9 @@ class BatchScheduler:
         """The queues as the invariants see them."""
         return {
             priority: QueueView(
-                self.queued(priority), self.outstanding[priority], self.limits.of(priority), self.head(priority)
+                len(queue), self.outstanding[priority], self._limit_of[priority], next(iter(queue), None)
             )
-            for priority in PRIORITIES
+            for priority, queue in self._queues.items()
         }
 
     def enqueue(self, intent: Intent) -> Admission:
@@ -101,13 +108,14 @@ class BatchScheduler:
         """
         priority = intent.priority
         is_new = priority is Priority.NEW_ORDER
-        occupied = self.queued(priority) if is_new else self.outstanding[priority]
-        if occupied >= self.limits.of(priority):
+        queue = self._queues[priority]
+        occupied = len(queue) if is_new else self.outstanding[priority]
+        if occupied >= self._limit_of[priority]:
             return Admission.QUEUE_FULL
         if is_new and self._inflight.full:
             return Admission.INFLIGHT_FULL
         INTENT.step(intent, IntentEvent.ENQUEUE)
-        self._queues[priority][intent.seq] = intent
+        queue[intent.seq] = intent
         self.outstanding[priority] += 1
         waits = self._inflight.degraded if is_new else self._inflight.full
         return Admission.QUEUED_DEGRADED if waits else Admission.QUEUED
@@ -163,11 +171,8 @@ class BatchScheduler:
 
     def _take(self, priority: Priority, queue: OrderedDict[int, Intent]) -> Batch:
         first = next(iter(queue.values()))
-        items: list[Intent] = []
-        while queue and len(items) < self.limits.batch:
-            item = next(iter(queue.values()))
-            if item.kind is not first.kind or item.alo is not first.alo:
-                break
-            queue.popitem(last=False)
-            items.append(item)
-        return Batch(priority, first.kind, tuple(items))
+        alike = takewhile(lambda item: item.kind is first.kind and item.alo is first.alo, queue.values())
+        items = tuple(islice(alike, self.limits.batch))
+        for item in items:
+            del queue[item.seq]
+        return Batch(priority, first.kind, items)

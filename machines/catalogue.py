@@ -23,10 +23,8 @@ MACHINES: Final[tuple[AnyMachine, ...]] = (INTENT, POST, INFLIGHT, SETTLEMENT, S
 @contextmanager
 def observing(note: Callable[[Any, Enum, Enum, Enum], None]) -> Iterator[None]:
     """Call `note` with (object, event, source, target) after each move of any machine inside."""
-    for machine in MACHINES:
-        machine.observers.append(note)
+    StateMachine.observers.append(note)
     try:
         yield
     finally:
-        for machine in MACHINES:
-            machine.observers.remove(note)
+        StateMachine.observers.remove(note)

@@ -13,11 +13,10 @@ left to reduce; and, for a cancel, an order that is already gone.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import Final
 
 from machines.intent import ItemResult, Rejected
-from machines.table import Row, StateMachine
+from machines.table import Row, StateMachine, Word
 
 MISSING_ORDER: Final = "Order was never placed, already canceled, or filled"
 """What the venue answers to a cancel of an order that is not on its book (protocol.md §2, §9)."""
@@ -65,7 +64,7 @@ class RejectionRun:
         return f"{self.length} posts rejected in a row, the last one: {serious[-1]}"
 
 
-class HardStopState(Enum):
+class HardStopState(Word):
     """Whether new orders may pass."""
 
     ARMED = "armed"
@@ -74,7 +73,7 @@ class HardStopState(Enum):
     """New orders are refused and queued ones ended; cancels and reduce-only orders go on."""
 
 
-class HardStopEvent(Enum):
+class HardStopEvent(Word):
     """What moves the latch."""
 
     TRIP = "trip"

@@ -16,11 +16,10 @@ nor saturates (finding I1), and the error shows a bug elsewhere instead of hidin
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import Final
 
 from machines.errors import IllegalEvent, InvalidSetting
-from machines.table import Row, StateMachine
+from machines.table import Row, StateMachine, Word
 
 VENUE_LIMIT: Final = 100
 """Simultaneous inflight posts per client address (protocol.md §3)."""
@@ -28,7 +27,7 @@ HIGH_WATERMARK: Final = 80
 """From here on new orders wait, so that cancels and reduce-only orders find a slot (finding B4)."""
 
 
-class InflightState(Enum):
+class InflightState(Word):
     """The band that the count lies in."""
 
     IDLE = "idle"
@@ -41,7 +40,7 @@ class InflightState(Enum):
     """At the limit: nothing is sent, cancels included."""
 
 
-class InflightEvent(Enum):
+class InflightEvent(Word):
     """What moves the count."""
 
     ACQUIRE = "acquire"

@@ -15,10 +15,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-from enum import Enum
 from typing import Final, Literal, TypeAlias
 
-from machines.table import Row, StateMachine
+from machines.table import Row, StateMachine, Word
 
 Side: TypeAlias = Literal["buy", "sell"]
 Tif: TypeAlias = Literal["Gtc", "Ioc", "Alo"]
@@ -87,7 +86,7 @@ class Modify:
 Request: TypeAlias = Order | Cancel | Modify
 
 
-class ActionKind(Enum):
+class ActionKind(Word):
     """The L1 action that carries an item; one post carries items of one kind only (finding B1)."""
 
     ORDER = "order"
@@ -100,7 +99,7 @@ class ActionKind(Enum):
     """Carries no item: the dead-man's switch (machines/standing.py)."""
 
 
-class Priority(Enum):
+class Priority(Word):
     """The three queues, first to last (finding B5)."""
 
     CANCEL = "cancel"
@@ -108,7 +107,7 @@ class Priority(Enum):
     NEW_ORDER = "new_order"
 
 
-class Admission(Enum):
+class Admission(Word):
     """The answer to a submit (finding B4). Only the first two mean that the intent was accepted."""
 
     QUEUED = "queued"
@@ -181,7 +180,7 @@ Outcome: TypeAlias = ItemResult | NotExecuted | Unknown
 # --- the life of an intent --------------------------------------------------------------------------------------
 
 
-class IntentState(Enum):
+class IntentState(Word):
     """Where an intent is."""
 
     ACCEPTED = "accepted"
@@ -206,7 +205,7 @@ class IntentState(Enum):
     """Outcome: it had no effect and never will."""
 
 
-class IntentEvent(Enum):
+class IntentEvent(Word):
     """What happens to an intent."""
 
     ENQUEUE = "enqueue"

@@ -15,11 +15,11 @@ the server has already shown (finding N3). An API wallet must have one executor 
 from __future__ import annotations
 
 import threading
-from enum import Enum
 from typing import Final
 
 from machines.clock import Clock
 from machines.errors import NonceOutsideWindow
+from machines.table import Word
 
 DAY_MS: Final = 86_400_000
 WINDOW_MARGIN_MS: Final = 120_000
@@ -31,7 +31,7 @@ DRIFT_WARN_MS: Final = 2_000
 DRIFT_ERROR_MS: Final = 5_000
 
 
-class Drift(Enum):
+class Drift(Word):
     """How far the local clock is from the server's (finding N5)."""
 
     OK = "ok"

@@ -21,14 +21,13 @@ is the order of deadlines: the first open post is always the next to time out, w
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from itertools import islice, takewhile
 from typing import Final
 
 from machines.errors import InvalidSetting, SignedNonceMismatch, StepOrderError
 from machines.inflight import InflightTracker
 from machines.intent import ActionKind, Intent, IntentState, Priority
-from machines.table import Row, StateMachine
+from machines.table import Row, StateMachine, Word
 
 TIMEOUT_MS: Final = 5_000
 TIMEOUT_RANGE_MS: Final = (3_000, 5_000)
@@ -37,7 +36,7 @@ QUARANTINE_MS: Final = 10_000
 """After this the venue is assumed to have forgotten an unanswered post (settlement.md, rule 16)."""
 
 
-class PostState(Enum):
+class PostState(Word):
     """Where a post is."""
 
     QUEUED = "queued"
@@ -56,7 +55,7 @@ class PostState(Enum):
     """Ended before any byte left; it never held a slot."""
 
 
-class PostEvent(Enum):
+class PostEvent(Word):
     """What happens to a post."""
 
     SEND = "send"

@@ -128,10 +128,10 @@ class IntentRegister:
         Raises:
             IllegalEvent: Not allowed in its present state; nothing changed.
         """
-        before = intent.state
+        before, population = intent.state, self.population
         INTENT.step(intent, event, **facts)
-        self.population[before] -= 1
-        self.population[intent.state] += 1
+        population[before] -= 1
+        population[intent.state] += 1
         self.moved.append(intent)
 
     def end(self, intent: Intent, event: IntentEvent, outcome: Outcome, proof: str | None) -> None:
@@ -162,8 +162,17 @@ class IntentRegister:
 
     def _with_cloid(self, order: Order, seq: int) -> Order:
         """The order with a cloid; a flattening one is reduce-only, whatever else it says (finding B5)."""
-        return replace(
-            order,
+        reduce_only = order.reduce_only or order.flatten
+        if order.cloid is not None and reduce_only == order.reduce_only:
+            return order
+        return Order(  # `replace` takes three times as long
+            market=order.market,
+            side=order.side,
+            size=order.size,
+            price=order.price,
+            tif=order.tif,
+            reduce_only=reduce_only,
             cloid=order.cloid or f"{self._cloid_prefix}{seq:016x}",
-            reduce_only=order.reduce_only or order.flatten,
+            trigger=order.trigger,
+            flatten=order.flatten,
         )

@@ -12,13 +12,12 @@ venue knows the signer on this network, before any order depends on it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import Final
 
-from machines.table import Row, StateMachine
+from machines.table import Row, StateMachine, Word
 
 
-class SessionState(Enum):
+class SessionState(Word):
     """Where the connection is."""
 
     DISCONNECTED = "disconnected"
@@ -35,7 +34,7 @@ class SessionState(Enum):
     """Over; nothing is sent or accepted any more."""
 
 
-class SessionEvent(Enum):
+class SessionEvent(Word):
     """What happens to the connection."""
 
     CONNECT = "connect"

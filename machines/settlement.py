@@ -20,12 +20,11 @@ of each item.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Final
 
 from machines.intent import Cancel, Canceled, Filled, Intent, ItemResult, NotExecuted, Rejected, Resting
 from machines.post import PostRequest
-from machines.table import Row, StateMachine
+from machines.table import Row, StateMachine, Word
 
 ABSENCES_NEEDED: Final = 3
 """How often in a row the venue must not know an order (settlement.md, rule 9)."""
@@ -37,7 +36,7 @@ EXPIRY_MARGIN_MS: Final = 10_000
 """Worst drift (5 s) and a margin, before an expiry counts as passed (settlement.md, rule 11)."""
 
 
-class SettlementState(Enum):
+class SettlementState(Word):
     """What is known of an attempt."""
 
     UNKNOWN = "unknown"
@@ -52,7 +51,7 @@ class SettlementState(Enum):
     """Settled: the action never ran and never can."""
 
 
-class SettlementEvent(Enum):
+class SettlementEvent(Word):
     """What is learnt about an attempt."""
 
     FENCE = "fence"

@@ -24,7 +24,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from transitions import Event, Machine, MachineError, Transition
 
@@ -32,6 +32,17 @@ from machines.errors import IllegalEvent
 
 # At INFO the library formats five log lines a trigger, which costs more than the trigger itself.
 logging.getLogger("transitions").setLevel(logging.WARNING)
+
+
+class Word(Enum):
+    """A name out of a fixed list, as all states and events are.
+
+    Its members are keys wherever a step looks something up, and the library's hash of them is written in Python. One
+    member is one object, so the hash of an object serves as well, and costs nothing.
+    """
+
+    __hash__ = object.__hash__
+
 
 S = TypeVar("S", bound=Enum)
 E = TypeVar("E", bound=Enum)
@@ -68,8 +79,10 @@ class StateMachine(Generic[S, E]):
         initial: The state in which an object begins.
         final: The states that an object does not leave.
         table: The rows, in the order in which they are tried.
-        observers: Called with (object, event, source, target) after each move; for coverage and traces.
     """
+
+    observers: ClassVar[list[Callable[[Any, Any, Any, Any], None]]] = []
+    """Called with (object, event, source, target) after each move of any machine; for coverage and traces."""
 
     def __init__(
         self,
@@ -87,7 +100,6 @@ class StateMachine(Generic[S, E]):
         self.initial = initial
         self.final = final
         self.table = table
-        self.observers: list[Callable[[Any, E, S, S], None]] = []
         self._engine = _Engine(
             model=None,
             states=states,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise, takewhile
+from itertools import pairwise
 from typing import Final
 
 from machines.inflight import InflightState
@@ -172,8 +172,10 @@ def _cancels_before_reduce_only_before_new(now: Snapshot) -> str | None:
     post = now.in_hand
     if post is None or post.priority is None:
         return None
-    for priority in takewhile(lambda earlier: earlier is not post.priority, Priority):
-        if now.queues[priority].queued:
+    for priority, queue in now.queues.items():
+        if priority is post.priority:
+            break
+        if queue.queued:
             return f"post {post.post_id} carries {post.priority.value} items while {priority.value} items wait"
     return None
 
@@ -182,12 +184,12 @@ def _queue_order_kept(now: Snapshot) -> str | None:
     post = now.in_hand
     if post is None or post.priority is None:
         return None
-    numbers = [item.seq for item in post.items]
-    if any(later <= earlier for earlier, later in pairwise(numbers)):
-        return f"post {post.post_id} carries its items in the order {numbers}"
-    head = now.queues[post.priority].head
-    if head is not None and head < numbers[-1]:
-        return f"post {post.post_id} carries item {numbers[-1]} while item {head} waits"
+    for earlier, later in pairwise(post.items):
+        if later.seq <= earlier.seq:
+            return f"post {post.post_id} carries its items in the order {[item.seq for item in post.items]}"
+    head, last = now.queues[post.priority].head, post.items[-1].seq
+    if head is not None and head < last:
+        return f"post {post.post_id} carries item {last} while item {head} waits"
     return None
 
 
@@ -207,10 +209,11 @@ def _no_new_order_while_degraded_or_halted(now: Snapshot) -> str | None:
 
 def _one_action_type_per_post(now: Snapshot) -> str | None:
     for post in now.posts:
-        if any(item.kind is not post.kind or item.priority is not post.priority for item in post.items):
-            return f"post {post.post_id} of kind {post.kind.value} carries other kinds"
-        if len({item.alo for item in post.items}) > 1:
-            return f"post {post.post_id} mixes post-only orders with others"
+        for item in post.items:
+            if item.kind is not post.kind or item.priority is not post.priority:
+                return f"post {post.post_id} of kind {post.kind.value} carries other kinds"
+            if item.alo is not post.items[0].alo:
+                return f"post {post.post_id} mixes post-only orders with others"
     return None
 
 
@@ -232,18 +235,23 @@ def _every_accepted_intent_has_one_outcome(now: Snapshot) -> str | None:
         due = 1 if intent.state in INTENT.final else 0
         if intent.outcomes != due or (intent.outcome is None) is (due == 1):
             return f"intent {intent.seq} is {intent.state.value} and has {intent.outcomes} outcomes"
-    held = {
-        IntentState.ACCEPTED: 0,
-        IntentState.QUEUED: sum(queue.queued for queue in now.queues.values())
-        + (0 if now.in_hand is None else len(now.in_hand.items)),
-        IntentState.POSTED: now.items_in_flight,
-        IntentState.UNKNOWN: now.unknown_items,
-        IntentState.WAITING: now.waiting_cancels,
-    }
-    for state, count in held.items():
+    queued = 0 if now.in_hand is None else len(now.in_hand.items)
+    for queue in now.queues.values():
+        queued += queue.queued
+    held = (0, queued, now.items_in_flight, now.unknown_items, now.waiting_cancels)
+    for state, count in zip(_UNENDED, held, strict=True):
         if now.population[state] != count:
             return f"{now.population[state]} intents are {state.value}, and {count} are where these have to be"
     return None
+
+
+_UNENDED: Final = (
+    IntentState.ACCEPTED,
+    IntentState.QUEUED,
+    IntentState.POSTED,
+    IntentState.UNKNOWN,
+    IntentState.WAITING,
+)
 
 
 def _unknown_never_reported_as_rejected(now: Snapshot) -> str | None:

@@ -39,6 +39,7 @@ _BUILDER_STRIDE: Final = 10_000
 # No market has numbers of this length; the limit keeps `1e999999999` from being written out.
 _MAX_DIGITS: Final = 40
 _EXACT: Final = Context(prec=3 * _MAX_DIGITS)
+_UNITS: Final = tuple(Decimal((0, (1,), -decimals)) for decimals in range(_MAX_DIGITS + 1))
 # Longer than any name; comparing takes time with the square of the length.
 _MAX_NAME: Final = 40
 _NUMBER: Final = re.compile(rf"[-+0-9.eE]{{1,{2 * _MAX_DIGITS}}}")
@@ -330,14 +331,12 @@ class Markets:
                 f"{market.name}: {size} at {price} is worth {canonical(value)} USD, less than "
                 f"{MINIMUM_VALUE_USD}; at this price the least size is {least}"
             )
-        return replace(
-            order,
-            market=market.name,
-            price=price,
-            size=size,
-            cloid=_checked_cloid(order.cloid),
-            trigger=None if order.trigger is None else _checked_trigger(order.trigger, market),
-        )
+        cloid = _checked_cloid(order.cloid)
+        trigger = None if order.trigger is None else _checked_trigger(order.trigger, market)
+        canonical_already = (order.market, order.price, order.size, order.cloid) == (market.name, price, size, cloid)
+        if canonical_already and trigger is None:
+            return order
+        return replace(order, market=market.name, price=price, size=size, cloid=cloid, trigger=trigger)
 
     def _suggestion(self, name: object) -> str:
         """`; did you mean …?`, comparing without case and with or without the dex's name."""
@@ -364,9 +363,11 @@ def _positive(value: object, what: str, where: str, error: type[BadRequest]) -> 
         raise error(f"{where}: {what} is refused: {shown(value)} is no decimal number")
     if not number.is_finite() or number <= 0:
         raise error(f"{where}: {what} is refused: {shown(value)} is not positive and finite")
-    if len(number.as_tuple().digits) > _MAX_DIGITS or abs(number.adjusted()) > _MAX_DIGITS:
-        raise error(f"{where}: {what} is refused: {shown(value)} has more than {_MAX_DIGITS} digits")
-    return number
+    if -_MAX_DIGITS <= number.adjusted() <= _MAX_DIGITS:
+        short = isinstance(value, str) and len(value) <= _MAX_DIGITS  # which is quicker to see than to count digits
+        if short or len(number.as_tuple().digits) <= _MAX_DIGITS:
+            return number
+    raise error(f"{where}: {what} is refused: {shown(value)} has more than {_MAX_DIGITS} digits")
 
 
 def _parsed(text: object) -> Decimal | None:
@@ -380,7 +381,7 @@ def _parsed(text: object) -> Decimal | None:
 
 def _unit(decimals: int) -> Decimal:
     """One step of a number with so many decimals: 0.01 for 2."""
-    return Decimal((0, (1,), -decimals))
+    return _UNITS[decimals]
 
 
 def _exactly_one(kind: str, cloid: object, oid: object) -> None:
@@ -391,8 +392,10 @@ def _exactly_one(kind: str, cloid: object, oid: object) -> None:
 
 
 def _one_of(field: str, value: object, allowed: tuple[object, ...]) -> None:
-    if not any(type(value) is type(choice) and value == choice for choice in allowed):
-        raise IllegalRequest(f"{field} must be {' or '.join(map(repr, allowed))}, not {shown(value)}")
+    for choice in allowed:
+        if type(value) is type(choice) and value == choice:
+            return
+    raise IllegalRequest(f"{field} must be {' or '.join(map(repr, allowed))}, not {shown(value)}")
 
 
 def _checked_cloid(cloid: object) -> str | None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeAlias, Type
 
 import msgspec
 from coincurve import PrivateKey, PublicKey
-from eth_hash.auto import keccak
+from sha3 import keccak_256
 
 from adapters.hyperliquid.shown import shown
 
@@ -62,6 +62,13 @@ _HALF_ORDER: Final = _CURVE_ORDER // 2
 _U64_LIMIT: Final = 1 << 64
 _ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}")
 _SCALAR: Final = re.compile(r"0x[0-9a-fA-F]{1,64}")
+
+
+def keccak(data: bytes) -> bytes:
+    """The Keccak-256 hash that Ethereum uses, 32 bytes."""
+    digest: bytes = keccak_256(data).digest()
+    return digest
+
 
 _DOMAIN_SEPARATOR: Final = keccak(
     keccak(b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)")

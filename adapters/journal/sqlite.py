@@ -193,7 +193,7 @@ class SqliteJournal:
     def _append(self, steps: Sequence[Step], changes: Changes) -> int:
         crc, values = self._crc, []
         for seq, step in enumerate(steps, self._next):
-            body = _encode(msgspec.structs.replace(step, seq=seq))
+            body = _encode(step if step.seq == seq else msgspec.structs.replace(step, seq=seq))
             crc = chained(body, crc)
             values.append((step_id(self.run, seq), body.decode(), crc))
         last = self._next + len(steps) - 1

@@ -17,7 +17,6 @@ they allow is stepped.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from enum import Enum
 from functools import partial
@@ -25,8 +24,7 @@ from itertools import product
 from typing import Any, Final, TypeAlias
 
 from adapters.verification.symbolic import Unknowns, explore
-from machines import inflight as inflight_module
-from machines import post as post_module
+from machines.catalogue import observing
 from machines.errors import InvalidSetting
 from machines.inflight import InflightState, InflightTracker
 from machines.intent import ActionKind
@@ -317,7 +315,7 @@ def _walk(run: Unknowns, place: str, name: str, band: InflightState, known: set[
     before, occupied = system.facts(), system.tracker.occupied
     moves: list[Move] = []
     try:
-        with _observed(moves):
+        with observing(lambda _, event, source, target: moves.append((event, source, target))):
             {**JOINING, **STEPS}[name](system)
     except Exception as error:
         flaws = _refused(system, place, name, before, error)
@@ -330,21 +328,6 @@ def _walk(run: Unknowns, place: str, name: str, band: InflightState, known: set[
     example = run.example() if flaws else ""
     told = (Flaw(flaw.rule, f"{flaw.detail}; post {place}, {name}: {example}") for flaw in flaws)
     return Way(place, name, tuple(told), tuple(moves))
-
-
-@contextmanager
-def _observed(moves: list[Move]) -> Iterator[None]:
-    def observe(_: object, event: Enum, source: Enum, target: Enum) -> None:
-        moves.append((event, source, target))
-
-    machines = (post_module.POST, inflight_module.INFLIGHT)
-    for machine in machines:
-        machine.observers.append(observe)
-    try:
-        yield
-    finally:
-        for machine in machines:
-            machine.observers.remove(observe)
 
 
 def _forget(system: System, band: InflightState) -> bool:

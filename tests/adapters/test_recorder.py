@@ -14,7 +14,6 @@ import pytest
 from adapters.journal import JournalMisused, PostRow, Recovered, SqliteJournal, Step, verify
 from adapters.recorder import Recorder, facts_of, intent_row, numbered, post_row, recovered_event, restored
 from machines import events as ev
-from machines.catalogue import MACHINES
 from machines.clock import ManualClock
 from machines.errors import IllegalEvent
 from machines.executor import ExecutorCore
@@ -22,6 +21,7 @@ from machines.intent import Cancel, Canceled, Intent, Modify, NotExecuted, Order
 from machines.post import QUARANTINE_MS, PostRequest, PostState
 from machines.reply import Accepted, GatewayError
 from machines.settings import CoreSettings
+from machines.table import StateMachine
 from tests.adapters.journal.builders import OTHER_SIGNER, SIGNER, crash_copy, open_journal, steps_of
 from tests.adapters.live import divergences
 from tests.machines.builders import (
@@ -325,10 +325,10 @@ def row_of(desk: RecordedDesk, post: PostRequest) -> PostRow:
 
 def test_what_another_core_does_meanwhile_is_not_recorded(desk: RecordedDesk) -> None:
     """The machines are shared; they are watched during a step only, also if it ends with an error."""
-    before = [list(machine.observers) for machine in MACHINES]
+    before = list(StateMachine.observers)
     with pytest.raises(IllegalEvent), desk.recorder.watching():
         desk.core.handle(ev.StopReset("it is armed"))
-    assert [machine.observers for machine in MACHINES] == before
+    assert StateMachine.observers == before
     Desk().post(order())
     desk.submit(order(cloid=ONE))
     assert [move.machine for move in desk.steps[-1].moves] == ["intent"]

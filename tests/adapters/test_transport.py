@@ -6,7 +6,7 @@ import asyncio
 import random
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeAlias
 
@@ -39,9 +39,9 @@ class Diary:
     def on_open(self) -> None:
         self.lines.append("open")
 
-    def on_frame(self, frame: bytes) -> None:
-        self.lines.append("frame")
-        self.frames.append(frame)
+    def on_frames(self, frames: Sequence[bytes]) -> None:
+        self.lines.extend("frame" for _ in frames)
+        self.frames.extend(frames)
 
     def on_writable(self) -> None:
         self.lines.append("writable")
@@ -137,8 +137,8 @@ async def test_what_came_with_the_handshake_is_told_after_the_opening() -> None:
 
 async def test_a_listener_that_breaks_ends_the_transport_with_its_error() -> None:
     class Broken(Diary):
-        def on_frame(self, frame: bytes) -> None:
-            raise ZeroDivisionError(frame.decode())
+        def on_frames(self, frames: Sequence[bytes]) -> None:
+            raise ZeroDivisionError(frames[0].decode())
 
     async def talk(connection: ServerConnection) -> None:
         await connection.send("first")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from machines.catalogue import observing
 from machines.errors import IllegalEvent, MachinesError
 from machines.table import Row, StateMachine
 from tests.machines.builders import fields
@@ -93,13 +94,13 @@ def test_one_engine_serves_many_objects() -> None:
 def test_observers_hear_of_moves_only() -> None:
     door, house = _door(), House()
     heard: list[tuple[Any, Deed, Door, Door]] = []
-    door.observers.append(lambda *move: heard.append(move))
-    door.step(house, Deed.SHUT)
-    assert not door.step(house, Deed.LOCK, key="wrong")
-    with pytest.raises(IllegalEvent):
+    with observing(lambda *move: heard.append(move)):
         door.step(house, Deed.SHUT)
-    with pytest.raises(BrokenKey):
-        door.step(house, Deed.LOCK, key="broken")
+        assert not door.step(house, Deed.LOCK, key="wrong")
+        with pytest.raises(IllegalEvent):
+            door.step(house, Deed.SHUT)
+        with pytest.raises(BrokenKey):
+            door.step(house, Deed.LOCK, key="broken")
     assert heard == [(house, Deed.SHUT, Door.OPEN, Door.SHUT)]
 
 

@@ -187,7 +187,7 @@ def test_code_random_simulator_and_live_executor_notice(name: str, break_invaria
     failure = simulate(1, 0.001).failure
     assert failure is not None
     assert failure.name == name
-    violation = Monitor().check(ExecutorCore(ManualClock(), run_id=1).snapshot())
+    violation = Monitor(ExecutorCore(ManualClock(), run_id=1)).check()
     assert str(violation) == f"{name}: on purpose"
 
 

@@ -192,9 +192,9 @@ def test_search_without_an_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_observers_are_gone_after_a_search() -> None:
-    before = list(POST.observers)
+    before = list(StateMachine.observers)
     Search(SCENARIOS["limit 1, watermark 1"]).run()
-    assert POST.observers == before
+    assert StateMachine.observers == before
 
 
 def test_view_counts_what_it_projects() -> None:
