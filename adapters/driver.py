@@ -151,7 +151,10 @@ class Driver:
 
     def drive(self, event: ev.Event) -> None:
         """`dispatch` for events that nobody waits for: whatever is wrong with them is a fault of our own."""
-        self._unasked(partial(self.dispatch, event))
+        if self._in_turn and self.fault is None:
+            self._inbox.append(event)
+        else:
+            self._unasked(partial(self.dispatch, event))
 
     def write_auxiliary(self, frame: str) -> None:
         """Write a frame that is no post: a ping or a subscription.
@@ -289,9 +292,11 @@ class Driver:
 
     def _step(self, event: ev.Event) -> None:
         effects = self._handle(event)
-        if self._blocked and not isinstance(event, ev.Submit | ev.Tick):
+        if self._blocked and not isinstance(event, (ev.Submit, ev.Tick)):
             self._unblock()
         self._perform(effects)
+        if isinstance(event, ev.StopReset):
+            self._conclude()  # what made it stop may be so still
 
     def _handle(self, event: ev.Event) -> Sequence[ev.Effect]:
         self._step_clock.begin_step()

@@ -73,20 +73,29 @@ class Probe:
         self.sent: list[PostRow] = []
         self.told: list[IntentRow] = []
         self._path = world.journal
-        self._write, self._finish = world.executor.driver.transport.write, world.executor._finish
-        world.executor.driver.transport.write = self.write  # type: ignore[method-assign]
+        transport = world.executor.driver.transport
+        self._stage, self._flush, self._finish = transport.stage, transport.flush, world.executor._finish
+        self._staged: list[dict[str, Any]] = []
+        transport.stage = self.stage  # type: ignore[method-assign]
+        transport.flush = self.flush  # type: ignore[method-assign]
         world.executor._finish = self.finish  # type: ignore[method-assign]
 
-    def write(self, frame: str) -> None:
-        """A frame is about to leave."""
-        message = json.loads(frame)
-        if message["method"] == "post":
-            row = posts_on_disk(self._path)[message["id"]]
-            assert (row.nonce, row.state) == (message["request"]["payload"]["nonce"], "queued")
-            intents = intents_on_disk(self._path)
+    def stage(self, frame: str) -> None:
+        """A frame is to leave with the next flush."""
+        self._staged.append(json.loads(frame))
+        self._stage(frame)
+
+    def flush(self) -> None:
+        """Frames are about to leave; all but the last of them are said to have been handed over."""
+        posts, intents = posts_on_disk(self._path), intents_on_disk(self._path)
+        for message in self._staged:
+            row = posts[message["id"]]
+            assert row.nonce == message["request"]["payload"]["nonce"]
+            assert row.state == ("queued" if message is self._staged[-1] else "sent")
             assert all(intents[seq].open for seq in row.items)
             self.sent.append(row)
-        self._write(frame)
+        self._staged.clear()
+        self._flush()
 
     def finish(self, intent: Intent, outcome: Outcome) -> None:
         """An outcome is about to be told."""

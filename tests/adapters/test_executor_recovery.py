@@ -243,7 +243,7 @@ async def test_a_crash_between_the_record_and_the_write_or_right_after_it(after:
     async with live(tick_ms=0) as world:
         world.wire.answers.clear()
         transport: Any = world.executor.driver.transport
-        transport.write = crashing(transport.write, after)
+        transport.flush = crashing(transport.flush, after)
         ticket = world.executor.submit(resting_order())
         loop, crashed = asyncio.get_running_loop(), asyncio.Event()
         loop.set_exception_handler(lambda _, context: crashed.set())
