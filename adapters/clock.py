@@ -1,4 +1,4 @@
-"""The clocks of a live executor: integer milliseconds, read once a step."""
+"""The clocks of a live executor: integer milliseconds, read once a turn."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class SystemClock:
         return time.monotonic_ns() // 1_000_000
 
 
-class StepClock:
-    """A clock that stands still during a step: core and journal see the same time, so that a replay sees it too.
+class TurnClock:
+    """A clock that stands still during a turn: core and journal see the same time, so that a replay sees it too.
 
     Attributes:
         live: The clock that it is set by.
@@ -29,17 +29,17 @@ class StepClock:
     def __init__(self, live: Clock) -> None:
         """Set it by `live` now."""
         self.live = live
-        self.begin_step()
+        self.begin_turn()
 
-    def begin_step(self) -> None:
+    def begin_turn(self) -> None:
         """Set it anew."""
         self._now_ms = self.live.now_ms()
         self._monotonic_ms = self.live.monotonic_ms()
 
     def now_ms(self) -> int:
-        """Unix time at the beginning of the step, ms."""
+        """Unix time at the beginning of the turn, ms."""
         return self._now_ms
 
     def monotonic_ms(self) -> int:
-        """Monotonic time at the beginning of the step, ms."""
+        """Monotonic time at the beginning of the turn, ms."""
         return self._monotonic_ms

@@ -33,7 +33,7 @@ from functools import partial
 from random import Random
 from typing import Final, Protocol
 
-from adapters.clock import StepClock
+from adapters.clock import TurnClock
 from adapters.config import Config
 from adapters.hyperliquid.markets import Markets
 from adapters.hyperliquid.signing import Signer
@@ -56,8 +56,8 @@ POLL_MS: Final = 100
 """How often a tick is tried again while nothing may be sent."""
 FLUSH_MS: Final = 10
 """How long a step may wait for its place in the journal while nothing of it takes effect."""
-STAGED_AT_MOST: Final = 31
-"""Frames that wait for one more to be written with: with it about 16 KB of single orders, which any socket takes."""
+STAGED_BYTES: Final = 64 * 1024
+"""Staged frames of so many bytes leave, whatever follows: all that may be in flight, of single orders."""
 
 log = get_logger("driver")
 
@@ -103,7 +103,7 @@ class Driver:
         recorder: Recorder,
         signer: Signer,
         config: Config,
-        clock: StepClock,
+        clock: TurnClock,
         owner: Owner,
         jitter: Random,
     ) -> None:
@@ -117,7 +117,7 @@ class Driver:
         self._recorder = recorder
         self._signer = signer
         self._config = config
-        self._step_clock = clock
+        self._turn_clock = clock
         self._clock = clock.live
         self._owner = owner
         self._inbox: deque[ev.Event] = deque()
@@ -129,6 +129,7 @@ class Driver:
         self._tick: asyncio.Handle | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._deadline_ms = 0
+        self._wake_is_old = False  # a step may have brought an earlier deadline; a submit never does
         self._life: asyncio.TimerHandle | None = None
         self._flush: asyncio.TimerHandle | None = None
         self._sent_ms = clock.monotonic_ms() - config.tick_ms
@@ -258,6 +259,7 @@ class Driver:
         if self.fault is not None:
             raise self.fault
         self._in_turn = True
+        self._turn_clock.begin_turn()
         try:
             work()
             while self._inbox or self._news:
@@ -291,15 +293,16 @@ class Driver:
             self._step(self._inbox.popleft())
 
     def _step(self, event: ev.Event) -> None:
-        effects = self._handle(event)
-        if self._blocked and not isinstance(event, (ev.Submit, ev.Tick)):
+        self._perform(self._handle(event))
+        if isinstance(event, ev.Submit):
+            return
+        self._wake_is_old = True
+        if self._blocked and not isinstance(event, ev.Tick):
             self._unblock()
-        self._perform(effects)
         if isinstance(event, ev.StopReset):
             self._conclude()  # what made it stop may be so still
 
     def _handle(self, event: ev.Event) -> Sequence[ev.Effect]:
-        self._step_clock.begin_step()
         with self._recorder.watching():
             effects = self.core.handle(event)
         if self.journal_fault is None:
@@ -378,7 +381,7 @@ class Driver:
     def _hand_over(self, post: PostRequest) -> ev.PostWritten | ev.SendRefused | ev.SendBroken:
         """Sign and stage a post; the last one of a turn takes all of them along, once they are in the journal."""
         self._watch()
-        last = self._config.tick_ms > 0 or not self.core.scheduler.waiting or self.transport.staged >= STAGED_AT_MOST
+        last = self._config.tick_ms > 0 or not self.core.scheduler.waiting or self.transport.staged >= STAGED_BYTES
         if last:
             self.make_durable()
         if self._unfit is not None and post.priority is Priority.NEW_ORDER:
@@ -460,6 +463,9 @@ class Driver:
         self._unasked(partial(self._turn, self._conclude))
 
     def _arm_deadline(self) -> None:
+        if not self._wake_is_old:
+            return
+        self._wake_is_old = False
         wake_ms = self.core.next_wake_ms
         if wake_ms is None or (self._deadline is not None and self._deadline_ms <= wake_ms):
             return

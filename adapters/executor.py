@@ -22,7 +22,7 @@ from typing import Any, Final, TypeAlias
 
 import aiohttp
 
-from adapters.clock import StepClock, SystemClock
+from adapters.clock import SystemClock, TurnClock
 from adapters.config import Config, ConfigError
 from adapters.driver import Driver, ExecutorFailed
 from adapters.feed import Feed, Subscription
@@ -158,20 +158,20 @@ class Executor:
         self.strays = 0
         self._clock = clock or SystemClock()
         self.journal = journal or open_journal(config, signer, self._clock)
-        step_clock = StepClock(self._clock)
+        turn_clock = TurnClock(self._clock)
         self._earlier = earlier = numbered(self.journal.recovered, self._clock.now_ms())
         run_id = secrets.randbits(64)
         self.core = ExecutorCore(
-            step_clock,
+            turn_clock,
             config.core_settings(),
             run_id=run_id,
             last_nonce=earlier.last_nonce,
             last_post_id=earlier.last_post_id,
             last_seq=earlier.last_intent_seq,
         )
-        recorder = Recorder(self.core, self.journal, step_clock)
+        recorder = Recorder(self.core, self.journal, turn_clock)
         recorder.begin(run_id, earlier)
-        self.driver = Driver(self.core, recorder, signer, config, step_clock, self, random.SystemRandom())
+        self.driver = Driver(self.core, recorder, signer, config, turn_clock, self, random.SystemRandom())
         self._signer = signer
         self._feed: Feed[ExecutorEvent] = Feed()
         self.reception = Reception(self.driver.drive, self._feed.publish)

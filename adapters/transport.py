@@ -141,7 +141,7 @@ class Transport:
         self._silence_ms = silence_ms
         self._jitter = jitter
         self._connection: _Connection | None = None
-        self._staged: list[bytes] = []
+        self._staged = bytearray()
         self._dropped = ""
         self._failures = 0
         self._heard_ms = 0
@@ -192,7 +192,7 @@ class Transport:
 
     @property
     def staged(self) -> int:
-        """How many frames wait for `flush`."""
+        """How many bytes wait for `flush`."""
         return len(self._staged)
 
     def write(self, frame: str) -> None:
@@ -211,7 +211,7 @@ class Transport:
         Raises:
             NotWritten: Certainly nothing left: there is no open connection.
         """
-        self._staged.append(self._framed(self._open_connection(), frame))
+        self._staged += self._framed(self._open_connection(), frame)
 
     def flush(self) -> None:
         """Hand all that is staged to the socket, now, in one piece.
@@ -220,8 +220,8 @@ class Transport:
             NotWritten: Certainly nothing left: the connection is not open any more.
             WriteBroken: A part may have left.
         """
-        staged, self._staged = self._staged, []
-        self._hand_on(self._open_connection(), b"".join(staged))
+        staged, self._staged = self._staged, bytearray()
+        self._hand_on(self._open_connection(), staged)
 
     def _open_connection(self) -> _Connection:
         connection = self._connection
@@ -235,7 +235,7 @@ class Transport:
         return b"".join(connection.protocol.data_to_send())
 
     @staticmethod
-    def _hand_on(connection: _Connection, data: bytes) -> None:
+    def _hand_on(connection: _Connection, data: bytes | bytearray) -> None:
         try:
             connection.transport.write(data)
         except (OSError, RuntimeError) as error:
