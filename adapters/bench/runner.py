@@ -1,0 +1,98 @@
+"""Starts the processes of a benchmark, one venue and one client for each measurement, and collects what they say.
+
+Rounds are interleaved: every client has its first round, then every client its second, and so on, in an order that
+alternates; so what else the machine does hits all of them alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from tempfile import TemporaryDirectory
+from typing import Final
+
+import msgspec
+
+from adapters.bench.errors import RunFailed
+from adapters.bench.messages import Job, Load, Measures, Where
+from adapters.bench.scenarios import Scenario
+from adapters.bench.variants import Variant
+
+_START_S: Final = 30.0
+_RUN_S: Final = 600.0
+_ENVIRONMENT: Final = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+"""The venue is on this machine, whatever proxy the SDK is told to use."""
+
+
+class Run(msgspec.Struct, frozen=True):
+    """What one client did in one round of a scenario."""
+
+    scenario: str
+    variant: str
+    round: int
+    measures: Measures
+
+
+async def runs_of(scenario: Scenario, rounds: int, *, quick: bool) -> AsyncIterator[Run]:
+    """All rounds of all clients.
+
+    Raises:
+        RunFailed: A run gave no measures.
+    """
+    for number in range(1, rounds + 1):
+        for variant in scenario.variants if number % 2 else reversed(scenario.variants):
+            measures = await measure(variant, scenario.load_of(variant, quick=quick))
+            yield Run(scenario.name, variant.name, number, measures)
+
+
+async def measure(variant: Variant, load: Load) -> Measures:
+    """One run.
+
+    Raises:
+        RunFailed: It gave no measures.
+    """
+    with TemporaryDirectory(prefix="hip3-bench-") as folder:
+        async with (
+            _process("adapters.bench.venue", "--delay-ms", str(load.delay_ms)) as venue,
+            _process("adapters.bench.client") as client,
+        ):
+            try:
+                line = await asyncio.wait_for(venue.output.readline(), _START_S)
+                where = msgspec.json.decode(line, type=Where)
+                job = Job(variant=variant.name, load=load, ws_url=where.ws_url, http_url=where.http_url, folder=folder)
+                client.input.write(msgspec.json.encode(job) + b"\n")
+                told = await asyncio.wait_for(client.output.read(), _RUN_S)
+                return msgspec.json.decode(told, type=Measures)
+            except TimeoutError:
+                raise RunFailed(f"{variant.name} gave no measures in {_RUN_S:.0f} s") from None
+            except msgspec.DecodeError as error:
+                raise RunFailed(f"{variant.name}, or its venue, ended early; what it said is above") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Pipes:
+    """How to talk to a process."""
+
+    input: asyncio.StreamWriter
+    output: asyncio.StreamReader
+
+
+@asynccontextmanager
+async def _process(module: str, *options: str) -> AsyncIterator[_Pipes]:
+    """A process for as long as the context lasts; in a group of its own, so that Ctrl-C reaches only this one."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", module, *options, stdin=PIPE, stdout=PIPE, env=os.environ | _ENVIRONMENT, process_group=0
+    )
+    try:
+        if process.stdin is None or process.stdout is None:
+            raise RunFailed(f"{module} was started without its pipes")
+        yield _Pipes(process.stdin, process.stdout)
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()

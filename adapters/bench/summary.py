@@ -1,0 +1,111 @@
+"""What the rounds of a scenario come to: medians, and ratios to the client that each is compared with.
+
+A ratio is taken within a round, between runs that followed each other closely, and the median of the rounds' ratios is
+what is reported, with the least and the most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from statistics import median
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from adapters.bench.messages import Measures, Percentiles
+from adapters.bench.runner import Run
+from adapters.bench.scenarios import Scenario
+from adapters.bench.variants import VARIANTS, Variant
+
+Figure: TypeAlias = Callable[[Measures], float]
+
+
+class Spread(Struct, frozen=True):
+    """A figure over the rounds."""
+
+    median: float
+    least: float
+    most: float
+
+
+class Row(Struct, frozen=True, kw_only=True):
+    """How one client did in a scenario; each figure is the median of its rounds, and means what `Measures` says.
+
+    Attributes:
+        variant: The client.
+        base: Who it is compared with; None for who is compared with nobody.
+        rate_ratio: Its orders/s in those of the base.
+        cpu_ratio: Its CPU per order in that of the base.
+        longest_pause_us: The longest pause of the garbage collector in all rounds.
+    """
+
+    variant: str
+    base: str | None
+    rounds: int
+    orders_per_s: Spread
+    rate_ratio: Spread | None
+    cpu_us: Spread
+    cpu_ratio: Spread | None
+    to_wire: Percentiles
+    to_outcome: Percentiles
+    peak_rss_mb: float
+    pauses: float
+    pauses_us: float
+    longest_pause_us: float
+    venue_load: float
+
+
+def spread(values: Iterable[float]) -> Spread:
+    """Median, least and most; there must be a value."""
+    each = sorted(values)
+    return Spread(median(each), each[0], each[-1])
+
+
+def ratios(runs: Sequence[Run], variant: Variant, base: Variant, figure: Figure) -> list[float]:
+    """A figure of `variant` in that of `base`, round by round; empty if one of them did not run."""
+    of = {(run.variant, run.round): figure(run.measures) for run in runs}
+    rounds = sorted({run.round for run in runs})
+    pairs = [(of.get((variant.name, number)), of.get((base.name, number))) for number in rounds]
+    return [ours / theirs for ours, theirs in pairs if ours is not None and theirs]
+
+
+def rows(scenario: Scenario, runs: Sequence[Run]) -> list[Row]:
+    """A row for each client that ran in the scenario."""
+    told = []
+    for variant in scenario.variants:
+        measures = [run.measures for run in runs if run.variant == variant.name]
+        if measures:
+            told.append(_row(variant, measures, runs))
+    return told
+
+
+def _row(variant: Variant, measures: Sequence[Measures], runs: Sequence[Run]) -> Row:
+    def middle(figure: Figure) -> float:
+        return median(map(figure, measures))
+
+    def ratio(figure: Figure) -> Spread | None:
+        if variant.base is None:
+            return None
+        values = ratios(runs, variant, VARIANTS[variant.base], figure)
+        return spread(values) if values else None
+
+    return Row(
+        variant=variant.name,
+        base=variant.base,
+        rounds=len(measures),
+        orders_per_s=spread(each.orders_per_s for each in measures),
+        rate_ratio=ratio(lambda each: each.orders_per_s),
+        cpu_us=spread(each.cpu_us for each in measures),
+        cpu_ratio=ratio(lambda each: each.cpu_us),
+        to_wire=_middle_of([each.to_wire for each in measures]),
+        to_outcome=_middle_of([each.to_outcome for each in measures]),
+        peak_rss_mb=middle(lambda each: each.peak_rss_mb),
+        pauses=middle(lambda each: each.pauses.number),
+        pauses_us=middle(lambda each: each.pauses.total_us),
+        longest_pause_us=max(each.pauses.longest_us for each in measures),
+        venue_load=middle(lambda each: each.venue_load),
+    )
+
+
+def _middle_of(each: Sequence[Percentiles]) -> Percentiles:
+    return Percentiles(*(median(getattr(one, name) for one in each) for name in Percentiles.__struct_fields__))
