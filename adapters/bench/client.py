@@ -14,39 +14,155 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final, Protocol, TypeAlias
 
 import msgspec
 
-from adapters.bench.measuring import Window
-from adapters.bench.messages import Job, Load, Measures
-from adapters.bench.traders import Client, opened
+from adapters.bench.floor import Floor
+from adapters.bench.measuring import Window, memory_mb
+from adapters.bench.messages import Burst, Course, Job, Mark, Measures, Steady
+from adapters.bench.trader import Told, Trader
 from adapters.bench.variants import VARIANTS
+from adapters.hyperliquid.signing import Signer
 from adapters.logs import configure_logs
+
+_KEY: Final = (1).to_bytes(32, "big")
+"""The venue knows no keys; with the same one every time, the same is signed."""
+
+
+class Poster(Protocol):
+    """A client without a queue: each call is a post, and leaves when it is called."""
+
+    @property
+    def sent(self) -> int:
+        """Posts that went out so far."""
+        ...
+
+    async def place(self, count: int) -> Sequence[int]:
+        """Place orders that trade at once, in one post; their oids."""
+        ...
+
+    async def cancel(self, oids: Sequence[int]) -> None:
+        """Cancel orders, in one post."""
+        ...
+
+
+Client: TypeAlias = Trader | Poster
+
+
+@asynccontextmanager
+async def opened(job: Job) -> AsyncIterator[Client]:
+    """The client of a job, ready to trade."""
+    variant = VARIANTS[job.variant]
+    if variant.kind == "executor":
+        async with Trader.open(job, variant, _KEY) as trader:
+            yield trader
+    elif variant.kind == "floor":
+        floor = await Floor.open(job.ws_url, Signer(_KEY))
+        yield floor
+        await floor.close()
+    else:
+        from adapters.bench.sdk import Sdk  # an extra; and the others are not measured with its modules
+
+        yield Sdk(job.http_url, _KEY)
 
 
 async def perform(job: Job) -> Measures:
     """Do a job."""
     async with opened(job) as client:
-        await _calls(client, job.load, job.load.warm_up, Window(job.http_url))
-        with Window(job.http_url) as window:
-            await _calls(client, job.load, job.load.orders, window)
-    return window.measures(job.load.orders)
+        window = Window(job.http_url)
+        match job.load:
+            case Steady():
+                return await _steady(client, job.load, window)
+            case Burst():
+                return await _bursts(client, job.load, window)
+            case Course():
+                return await _course(client, job.load, window, Path(job.folder))
 
 
-async def _calls(client: Client, load: Load, orders: int, window: Window) -> None:
-    """Place orders, with as many calls under way as the load says, always."""
-    calls = iter(range(orders // load.per_call))
-    await asyncio.gather(*(_caller(client, load, calls, window) for _ in range(load.calls)))
+async def _steady(client: Client, load: Steady, window: Window) -> Measures:
+    """Open the window over calls that are under way already, and close it before they end."""
+    stopped = asyncio.Event()
+    calling = asyncio.create_task(_calls(client, load, _until(stopped), window))
+    try:
+        await _unless_done(calling, load.warm_up_s)
+        with window:
+            await _unless_done(calling, load.seconds)
+    finally:
+        stopped.set()
+        await calling
+    return window.measures()
 
 
-async def _caller(client: Client, load: Load, calls: Iterable[int], window: Window) -> None:
-    for _ in calls:
+async def _unless_done(calling: asyncio.Task[None], seconds: float) -> None:
+    """Wait; not for callers that have failed."""
+    await asyncio.wait([calling], timeout=seconds)
+
+
+async def _bursts(client: Client, load: Burst, window: Window) -> Measures:
+    """One burst unmeasured, then as many as there is time for."""
+    ahead, until = 0, 0.0
+    await _burst(client, load)
+    while time.perf_counter() < (until := until or time.perf_counter() + load.seconds):
+        with window:
+            told = await _burst(client, load)
+        after = window.record.posts[told.sent - window.record.seen :]
+        last = max(place for place, post in enumerate(after) if post.action == "cancel")
+        ahead = max(ahead, sum(post.action == "order" for post in after[:last]))
+        window.add(told.called_ns, after[last].received_ns, told.answered_ns, load.orders + load.cancels)
+    return window.measures(posts_ahead=ahead)
+
+
+async def _burst(client: Client, load: Burst) -> Told:
+    if isinstance(client, Trader):
+        return await client.burst(load)
+    called, sent, size = time.perf_counter_ns(), client.sent, load.per_call
+    orders = [asyncio.create_task(client.place(size)) for _ in range(0, load.orders, size)]
+    cancels = [asyncio.create_task(client.cancel(range(oid, oid + size))) for oid in range(1, load.cancels + 1, size)]
+    await asyncio.gather(*cancels)
+    answered = time.perf_counter_ns()
+    await asyncio.gather(*orders)
+    return Told(called, answered, sent)
+
+
+async def _course(client: Client, load: Course, window: Window, folder: Path) -> Measures:
+    """All orders, with a mark after each part of them."""
+    course: list[Mark] = []
+    part = load.orders // load.marks
+    with window:
+        for number in range(1, load.marks + 1):
+            began = time.perf_counter()
+            await _calls(client, load, iter(range(part // load.per_call)), window)
+            rate = part / (time.perf_counter() - began)
+            journal_mb = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
+            course.append(
+                Mark(orders=number * part, rss_mb=memory_mb("VmRSS"), orders_per_s=rate, journal_mb=journal_mb)
+            )
+    return window.measures(course=tuple(course))
+
+
+async def _calls(client: Client, load: Steady | Course, turns: Iterable[object], window: Window) -> None:
+    """Place orders, with as many calls under way as the load says, for as long as there are turns."""
+    pause_s = load.pause_ms / 1_000 if isinstance(load, Steady) else 0.0
+    await asyncio.gather(*(_caller(client, load.per_call, turns, window, pause_s) for _ in range(load.calls)))
+
+
+async def _caller(client: Client, size: int, turns: Iterable[object], window: Window, pause_s: float) -> None:
+    for _ in turns:
         called = time.perf_counter_ns()
-        oids = await client.place(load.per_call)
-        window.add(called, max(oids), time.perf_counter_ns())
-        if load.pause_ms:
-            await asyncio.sleep(load.pause_ms / 1_000)
+        oids = await client.place(size)
+        if window.is_open:
+            window.add(called, max(oids), time.perf_counter_ns(), size)
+        if pause_s:
+            await asyncio.sleep(pause_s)
+
+
+def _until(stopped: asyncio.Event) -> Iterator[None]:
+    while not stopped.is_set():
+        yield
 
 
 def _end_with_standard_input() -> None:
@@ -60,7 +176,7 @@ def main() -> None:
     job = msgspec.json.decode(sys.stdin.buffer.readline(), type=Job)
     threading.Thread(target=_end_with_standard_input, daemon=True).start()
     if VARIANTS[job.variant].on_uvloop:
-        import uvloop  # an extra; the others have to be measured where it is missing too
+        import uvloop  # an extra; what is measured without it is not measured with its modules
 
         measures = uvloop.run(perform(job))
     else:

@@ -84,10 +84,21 @@ class Floor:
         self._reading.cancel()
         await self._connection.close()
 
+    @property
+    def sent(self) -> int:
+        """Posts that went out so far."""
+        return self._post_id
+
     async def place(self, count: int) -> Sequence[int]:
         """Place orders that trade at once, in one post; their oids."""
         orders = [self._order() for _ in range(count)]
         return [_oid_of(status) for status in await self._post({"type": "order", "orders": orders, "grouping": "na"})]
+
+    async def cancel(self, oids: Sequence[int]) -> None:
+        """Cancel orders, in one post."""
+        statuses = await self._post({"type": "cancel", "cancels": [{"a": 0, "o": oid} for oid in oids]})
+        if statuses != ["success"] * len(oids):
+            raise RunFailed(f"the venue did not cancel: {statuses[:3]}")
 
     def _order(self) -> dict[str, Any]:
         self._cloid += 1

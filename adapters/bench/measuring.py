@@ -11,13 +11,13 @@ from array import array
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Literal, Self
+from typing import Final, Literal, NamedTuple, Self
 from urllib.parse import urlsplit
 
 import msgspec
 
-from adapters.bench.errors import NeedsLinux
-from adapters.bench.messages import Measures, Pauses, Percentiles, VenueRecord
+from adapters.bench.errors import NeedsLinux, RunFailed
+from adapters.bench.messages import Mark, Measures, Pauses, Percentiles, VenueRecord
 
 _ANSWER_S: Final = 10.0
 
@@ -61,50 +61,75 @@ def memory_mb(which: Literal["VmRSS", "VmHWM"]) -> float:
 
 
 class Window:
-    """What is measured, while the context lasts."""
+    """What is measured while a context lasts; entered again, it goes on.
+
+    Attributes:
+        is_open: Whether it measures now.
+        record: What the venue said when the window closed last.
+    """
 
     def __init__(self, http_url: str) -> None:
         """Prepare to measure against the venue there."""
+        self.is_open = False
+        self.record = VenueRecord(0, 0, ())
         self._http_url = http_url
+        self._orders = 0
         self._to_wire = array("q")
         self._to_outcome = array("q")
         self._pauses = array("q")
-        self._pause_began = self._began = self._cpu_began = self._venue_began = 0
-        self._took = self._cpu_took = self._venue_took = 0
+        self._pause_began = 0
+        self._took = _Clocks(0, 0, 0)
+        self._began = _Clocks(0, 0, 0)
 
     def __enter__(self) -> Self:
-        self._venue_began = venue_record(self._http_url).cpu_ns
+        venue = venue_record(self._http_url).cpu_ns
         gc.callbacks.append(self._on_collection)
-        self._cpu_began = time.process_time_ns()
-        self._began = time.perf_counter_ns()
+        self._began = _Clocks(time.perf_counter_ns(), time.process_time_ns(), venue)
+        self.is_open = True
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._took = time.perf_counter_ns() - self._began
-        self._cpu_took = time.process_time_ns() - self._cpu_began
+        wall, cpu = time.perf_counter_ns(), time.process_time_ns()
+        self.is_open = False
         gc.callbacks.remove(self._on_collection)
         if error is None:
-            self._venue_took = venue_record(self._http_url).cpu_ns - self._venue_began
+            self.record = venue_record(self._http_url)
+            ended = _Clocks(wall, cpu, self.record.cpu_ns)
+            self._took = _Clocks(
+                *(sum_ + end - begin for sum_, end, begin in zip(self._took, ended, self._began, strict=True))
+            )
 
-    def add(self, called: int, received: int, answered: int) -> None:
-        """Note a call: when it was made, read by the venue, and answered to its caller; ns of the monotonic clock."""
-        self._to_wire.append(received - called)
-        self._to_outcome.append(answered - called)
+    def add(self, called_ns: int, received_ns: int, answered_ns: int, orders: int) -> None:
+        """Note a call of so many orders: when it was made, read by the venue, and answered to its caller.
 
-    def measures(self, orders: int) -> Measures:
-        """What a closed window gave, for so many orders."""
+        All in ns of the monotonic clock.
+        """
+        self._orders += orders
+        self._to_wire.append(received_ns - called_ns)
+        self._to_outcome.append(answered_ns - called_ns)
+
+    def measures(self, *, posts_ahead: int | None = None, course: tuple[Mark, ...] = ()) -> Measures:
+        """What was measured.
+
+        Raises:
+            RunFailed: Nothing was: no call ended while the window was open.
+        """
+        if not self._orders:
+            raise RunFailed("no call ended while it was measured")
         return Measures(
-            orders=orders,
-            seconds=self._took / 1e9,
-            orders_per_s=orders * 1e9 / self._took,
-            cpu_us=self._cpu_took / 1e3 / orders,
+            orders=self._orders,
+            seconds=self._took.wall / 1e9,
+            orders_per_s=self._orders * 1e9 / self._took.wall,
+            cpu_us=self._took.cpu / 1e3 / self._orders,
             to_wire=percentiles(self._to_wire),
             to_outcome=percentiles(self._to_outcome),
             peak_rss_mb=memory_mb("VmHWM"),
             pauses=Pauses(len(self._pauses), sum(self._pauses) / 1e3, max(self._pauses, default=0) / 1e3),
-            venue_load=self._venue_took / self._took,
+            venue_load=self._took.venue / self._took.wall,
+            posts_ahead=posts_ahead,
+            course=course,
         )
 
     def _on_collection(self, phase: str, _: dict[str, int]) -> None:
@@ -113,3 +138,11 @@ class Window:
             self._pause_began = now
         else:
             self._pauses.append(now - self._pause_began)
+
+
+class _Clocks(NamedTuple):
+    """Readings, or durations, in ns: of the wall clock, and of the processor in this process and in the venue's."""
+
+    wall: int
+    cpu: int
+    venue: int

@@ -2,29 +2,79 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 
-class Load(Struct, frozen=True, kw_only=True):
-    """What is asked of a client.
+class Load(Struct, frozen=True, kw_only=True, tag=True):
+    """What is asked of a client, and on what terms.
 
     Attributes:
-        orders: How many orders are measured.
-        warm_up: How many go before, unmeasured.
-        calls: How many calls are under way at a time.
-        per_call: Orders in a call, and in a post.
-        pause_ms: How long to wait after each call, ms.
+        per_call: Orders that are placed together, and the most that go in a post.
         tick_ms: The executor's `tick_ms`.
         delay_ms: How long the venue waits before it answers, ms.
     """
 
-    orders: int
-    warm_up: int
-    calls: int = 1
     per_call: int = 1
-    pause_ms: int = 0
     tick_ms: int = 0
     delay_ms: int = 0
+
+
+class Steady(Load, frozen=True, kw_only=True):
+    """Calls, always as many under way.
+
+    Attributes:
+        calls: How many.
+        pause_ms: How long each caller waits after an answer, ms.
+        warm_up_s: How long that goes on before it is measured, s.
+        seconds: How long it is measured.
+    """
+
+    calls: int = 1
+    pause_ms: int = 0
+    warm_up_s: float = 0.5
+    seconds: float = 1.5
+
+    def hurried(self) -> Steady:
+        """The same in a tenth of the time, after half of the warm-up."""
+        return structs.replace(self, warm_up_s=self.warm_up_s / 2, seconds=self.seconds / 10)
+
+
+class Burst(Load, frozen=True, kw_only=True):
+    """Many orders at once, and cancels as soon as no more than some of the orders wait; again and again.
+
+    Attributes:
+        orders: Orders in a burst.
+        waiting: How many of them may wait when the cancels are submitted.
+        cancels: Cancels in a burst.
+        seconds: How long it is measured; one burst is done before.
+    """
+
+    orders: int
+    waiting: int
+    cancels: int
+    seconds: float = 1.5
+
+    def hurried(self) -> Burst:
+        """The same in a tenth of the time."""
+        return structs.replace(self, seconds=self.seconds / 10)
+
+
+class Course(Load, frozen=True, kw_only=True):
+    """A long run without a warm-up, with marks on the way.
+
+    Attributes:
+        calls: How many calls are under way at a time.
+        orders: How many orders.
+        marks: How many times it is noted how things stand.
+    """
+
+    calls: int
+    orders: int
+    marks: int = 20
+
+    def hurried(self) -> Course:
+        """The same with a twentieth of the orders."""
+        return structs.replace(self, orders=self.orders // 20)
 
 
 class Job(Struct, frozen=True, kw_only=True):
@@ -39,7 +89,7 @@ class Job(Struct, frozen=True, kw_only=True):
     """
 
     variant: str
-    load: Load
+    load: Steady | Burst | Course
     ws_url: str
     http_url: str
     folder: str
@@ -53,11 +103,11 @@ class Where(Struct, frozen=True):
 
 
 class Post(Struct, frozen=True, array_like=True):
-    """A post that reached the venue: its id (0 over HTTP), its action, and how many items it carried."""
+    """A post that reached the venue: its action, how many items it carried, and when, ns of the monotonic clock."""
 
-    post_id: int
     action: str
     items: int
+    received_ns: int
 
 
 class VenueRecord(Struct, frozen=True):
@@ -65,10 +115,12 @@ class VenueRecord(Struct, frozen=True):
 
     Attributes:
         cpu_ns: Processor time that it has used so far, ns.
-        posts: The last posts, in the order of their arrival.
+        seen: Posts that arrived so far.
+        posts: The last of them, in the order of their arrival.
     """
 
     cpu_ns: int
+    seen: int
     posts: tuple[Post, ...]
 
 
@@ -88,19 +140,38 @@ class Pauses(Struct, frozen=True):
     longest_us: float
 
 
+class Mark(Struct, frozen=True, kw_only=True):
+    """How things stood in the course of a long run.
+
+    Attributes:
+        orders: Orders so far.
+        rss_mb: Memory of the process at that moment, MB.
+        orders_per_s: Rate since the mark before.
+        journal_mb: What the journal's files hold, MB.
+    """
+
+    orders: int
+    rss_mb: float
+    orders_per_s: float
+    journal_mb: float
+
+
 class Measures(Struct, frozen=True, kw_only=True):
     """What one run of one client gave.
 
     Attributes:
-        orders: How many orders were measured.
+        orders: How many orders and cancels were measured.
         seconds: How long they took.
         orders_per_s: Their rate.
         cpu_us: Processor time of the client for each of them, µs.
-        to_wire: From the call to the moment at which the venue had read its last order.
-        to_outcome: From the call to the moment at which the caller had its last outcome.
+        to_wire: From the call to the moment at which the venue had read its last order, or its last cancel.
+        to_outcome: From the call to the moment at which the caller had its last outcome, or its last cancel's.
         peak_rss_mb: The most memory that the process ever had, MB.
         pauses: The garbage collector's, while it was measured.
         venue_load: The part of its processor that the venue used; near 1 it is the venue that was measured.
+        posts_ahead: Of bursts: posts with orders that went out between the submission of the cancels and the last
+            of these; the most in a burst.
+        course: Of a long run: how things stood on the way.
     """
 
     orders: int
@@ -112,3 +183,5 @@ class Measures(Struct, frozen=True, kw_only=True):
     peak_rss_mb: float
     pauses: Pauses
     venue_load: float
+    posts_ahead: int | None = None
+    course: tuple[Mark, ...] = ()

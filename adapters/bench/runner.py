@@ -13,44 +13,66 @@ from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from tempfile import TemporaryDirectory
 from typing import Final
 
 import msgspec
 
-from adapters.bench.errors import RunFailed
-from adapters.bench.messages import Job, Load, Measures, Where
+from adapters.bench.errors import ExtraMissing, RunFailed
+from adapters.bench.messages import Burst, Course, Job, Measures, Steady, Where
 from adapters.bench.scenarios import Scenario
 from adapters.bench.variants import Variant
 
 _START_S: Final = 30.0
 _RUN_S: Final = 600.0
+_END_S: Final = 10.0
 _ENVIRONMENT: Final = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
 """The venue is on this machine, whatever proxy the SDK is told to use."""
 
 
+_MODULES: Final = {"hyperliquid-python-sdk": "hyperliquid", "picows": "picows", "uvloop": "uvloop"}
+"""What the extra `bench` brings, and how it is imported."""
+
+
+def require_extra() -> None:
+    """See that all is installed that the processes import.
+
+    Raises:
+        ExtraMissing: It is not.
+    """
+    missing = [package for package, module in _MODULES.items() if find_spec(module) is None]
+    if missing:
+        raise ExtraMissing(f"the benchmark needs {', '.join(missing)}: pip install 'hip3-executor[bench]'")
+
+
 class Run(msgspec.Struct, frozen=True):
-    """What one client did in one round of a scenario."""
+    """What one entry did in one round of a scenario."""
 
     scenario: str
-    variant: str
+    entry: str
     round: int
     measures: Measures
 
 
 async def runs_of(scenario: Scenario, rounds: int, *, quick: bool) -> AsyncIterator[Run]:
-    """All rounds of all clients.
+    """All rounds of all entries, as they end; in a hurry if they are to be `quick`.
 
     Raises:
         RunFailed: A run gave no measures.
     """
-    for number in range(1, rounds + 1):
-        for variant in scenario.variants if number % 2 else reversed(scenario.variants):
-            measures = await measure(variant, scenario.load_of(variant, quick=quick))
-            yield Run(scenario.name, variant.name, number, measures)
+    for number in range(1, rounds_of(scenario, rounds) + 1):
+        for entry in scenario.entries if number % 2 else reversed(scenario.entries):
+            measures = await measure(entry.variant, entry.load.hurried() if quick else entry.load)
+            yield Run(scenario.name, entry.name, number, measures)
 
 
-async def measure(variant: Variant, load: Load) -> Measures:
+def rounds_of(scenario: Scenario, wanted: int) -> int:
+    """How many rounds a scenario has."""
+    return 1 if scenario.once else wanted
+
+
+async def measure(variant: Variant, load: Steady | Burst | Course) -> Measures:
     """One run.
 
     Raises:
@@ -69,7 +91,7 @@ async def measure(variant: Variant, load: Load) -> Measures:
                 told = await asyncio.wait_for(client.output.read(), _RUN_S)
                 return msgspec.json.decode(told, type=Measures)
             except TimeoutError:
-                raise RunFailed(f"{variant.name} gave no measures in {_RUN_S:.0f} s") from None
+                raise RunFailed(f"{variant.name}, or its venue, took too long") from None
             except msgspec.DecodeError as error:
                 raise RunFailed(f"{variant.name}, or its venue, ended early; what it said is above") from error
 
@@ -92,7 +114,10 @@ async def _process(module: str, *options: str) -> AsyncIterator[_Pipes]:
         if process.stdin is None or process.stdout is None:
             raise RunFailed(f"{module} was started without its pipes")
         yield _Pipes(process.stdin, process.stdout)
+        process.stdin.close()  # it ends with its input
+        await asyncio.wait_for(process.wait(), _END_S)
     finally:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()

@@ -5,10 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from adapters.bench.messages import Load
-from adapters.bench.variants import SDK, VARIANTS, Variant
+from msgspec import structs
 
-_EVERYBODY: Final = tuple(VARIANTS.values())
+from adapters.bench.messages import Burst, Course, Steady
+from adapters.bench.variants import EXECUTOR, EXECUTOR_ON_UVLOOP, FLOOR, FLOOR_ON_UVLOOP, SDK, VARIANTS, Variant
+from machines.inflight import HIGH_WATERMARK
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One who is compared.
+
+    Attributes:
+        name: How it is shown.
+        variant: The client.
+        load: What is asked of it.
+        base: The name of the entry that it is compared with; None for who others are compared with.
+    """
+
+    name: str
+    variant: Variant
+    load: Steady | Burst | Course
+    base: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,49 +36,73 @@ class Scenario:
     Attributes:
         name: How it is chosen on the command line.
         title: How it is shown.
-        load: What is asked of each client in a round.
-        quick: The same, in a hurry.
-        variants: Who is compared.
-        sdk_orders: How many orders the SDK is given; it takes them one after another.
+        entries: Who is compared.
+        once: Whether one round has to do, whatever is asked for, because it takes long.
     """
 
     name: str
     title: str
-    load: Load
-    quick: Load
-    sdk: Load
-    variants: tuple[Variant, ...] = _EVERYBODY
+    entries: tuple[Entry, ...]
+    once: bool = False
 
-    def load_of(self, variant: Variant, *, quick: bool) -> Load:
-        """What is asked of a client: less of the SDK, which is slower and sends one post after another."""
-        if quick:
-            return self.quick
-        return self.sdk if variant is SDK else self.load
+
+def _same(load: Steady | Burst, *variants: Variant) -> tuple[Entry, ...]:
+    """The same load for all, each compared with the floor on the same event loop.
+
+    The SDK's calls return only when they are answered, so that it has one under way at a time.
+    """
+    bases = {FLOOR: None, FLOOR_ON_UVLOOP: FLOOR.name, EXECUTOR_ON_UVLOOP: FLOOR_ON_UVLOOP.name}
+    alone = structs.replace(load, calls=1) if isinstance(load, Steady) else load
+    return tuple(
+        Entry(variant.name, variant, alone if variant is SDK else load, bases.get(variant, FLOOR.name))
+        for variant in variants
+    )
+
+
+def _waiting(number: int, base: str | None) -> Entry:
+    """So many orders that wait behind the posts in flight: with a post each, new orders fill the high watermark."""
+    load = Steady(calls=HIGH_WATERMARK + number, warm_up_s=3.0, seconds=3.0)
+    return Entry(f"{number:,} wait", EXECUTOR, load, base)
 
 
 SCENARIOS: Final = {
     scenario.name: scenario
     for scenario in (
+        Scenario("one", "one at a time", _same(Steady(), *VARIANTS.values())),
+        Scenario("flight", "50 in flight, one order a post", _same(Steady(calls=50), *VARIANTS.values())),
         Scenario(
-            "one",
-            "one at a time",
-            Load(orders=3_000, warm_up=500),
-            quick=Load(orders=300, warm_up=100),
-            sdk=Load(orders=1_000, warm_up=200),
+            "posts", "50 orders a post, 4 posts in flight", _same(Steady(calls=4, per_call=50), *VARIANTS.values())
         ),
         Scenario(
-            "flight",
-            "50 in flight, one order a post",
-            Load(orders=10_000, warm_up=1_000, calls=50),
-            quick=Load(orders=1_000, warm_up=200, calls=50),
-            sdk=Load(orders=1_000, warm_up=200, calls=50),
+            "late",
+            "50 in flight, one order a post; the venue answers after 50 ms",
+            _same(Steady(calls=50, delay_ms=50), FLOOR, EXECUTOR, SDK, FLOOR_ON_UVLOOP, EXECUTOR_ON_UVLOOP),
         ),
         Scenario(
-            "posts",
-            "50 orders a post, 4 posts in flight",
-            Load(orders=100_000, warm_up=10_000, calls=4, per_call=50),
-            quick=Load(orders=5_000, warm_up=1_000, calls=4, per_call=50),
-            sdk=Load(orders=20_000, warm_up=2_000, calls=4, per_call=50),
+            "idle",
+            "an order every 150 ms, the executor with its tick of 100 ms",
+            _same(Steady(pause_ms=150, tick_ms=100, warm_up_s=0.5, seconds=15.0), FLOOR, EXECUTOR),
+        ),
+        Scenario(
+            "cancels",
+            "1,000 cancels submitted while 900 orders wait, 50 items a post",
+            _same(Burst(per_call=50, orders=900, waiting=900, cancels=1_000), FLOOR, EXECUTOR, SDK),
+        ),
+        Scenario(
+            "cancel",
+            "one cancel submitted while 900 orders wait behind full flight",
+            _same(Burst(orders=1_000, waiting=900, cancels=1), EXECUTOR),
+        ),
+        Scenario(
+            "queue",
+            "the executor with few and with many orders waiting",
+            (_waiting(10, None), _waiting(10_000, "10 wait")),
+        ),
+        Scenario(
+            "million",
+            "a long run, 1,000,000 orders (50,000 in a hurry), 50 a post, 400 at a time",
+            (Entry(EXECUTOR.name, EXECUTOR, Course(per_call=50, calls=8, orders=1_000_000), None),),
+            once=True,
         ),
     )
 }

@@ -14,8 +14,7 @@ from msgspec import Struct
 
 from adapters.bench.messages import Measures, Percentiles
 from adapters.bench.runner import Run
-from adapters.bench.scenarios import Scenario
-from adapters.bench.variants import VARIANTS, Variant
+from adapters.bench.scenarios import Entry, Scenario
 
 Figure: TypeAlias = Callable[[Measures], float]
 
@@ -32,14 +31,15 @@ class Row(Struct, frozen=True, kw_only=True):
     """How one client did in a scenario; each figure is the median of its rounds, and means what `Measures` says.
 
     Attributes:
-        variant: The client.
+        entry: The client.
         base: Who it is compared with; None for who is compared with nobody.
         rate_ratio: Its orders/s in those of the base.
         cpu_ratio: Its CPU per order in that of the base.
         longest_pause_us: The longest pause of the garbage collector in all rounds.
+        posts_ahead: The most in all rounds.
     """
 
-    variant: str
+    entry: str
     base: str | None
     rounds: int
     orders_per_s: Spread
@@ -53,6 +53,7 @@ class Row(Struct, frozen=True, kw_only=True):
     pauses_us: float
     longest_pause_us: float
     venue_load: float
+    posts_ahead: int | None
 
 
 def spread(values: Iterable[float]) -> Spread:
@@ -61,37 +62,37 @@ def spread(values: Iterable[float]) -> Spread:
     return Spread(median(each), each[0], each[-1])
 
 
-def ratios(runs: Sequence[Run], variant: Variant, base: Variant, figure: Figure) -> list[float]:
-    """A figure of `variant` in that of `base`, round by round; empty if one of them did not run."""
-    of = {(run.variant, run.round): figure(run.measures) for run in runs}
+def ratios(runs: Sequence[Run], entry: str, base: str, figure: Figure) -> list[float]:
+    """A figure of `entry` in that of `base`, round by round; empty if one of them did not run."""
+    of = {(run.entry, run.round): figure(run.measures) for run in runs}
     rounds = sorted({run.round for run in runs})
-    pairs = [(of.get((variant.name, number)), of.get((base.name, number))) for number in rounds]
+    pairs = [(of.get((entry, number)), of.get((base, number))) for number in rounds]
     return [ours / theirs for ours, theirs in pairs if ours is not None and theirs]
 
 
 def rows(scenario: Scenario, runs: Sequence[Run]) -> list[Row]:
-    """A row for each client that ran in the scenario."""
+    """A row for each entry that ran in the scenario."""
     told = []
-    for variant in scenario.variants:
-        measures = [run.measures for run in runs if run.variant == variant.name]
+    for entry in scenario.entries:
+        measures = [run.measures for run in runs if run.entry == entry.name]
         if measures:
-            told.append(_row(variant, measures, runs))
+            told.append(_row(entry, measures, runs))
     return told
 
 
-def _row(variant: Variant, measures: Sequence[Measures], runs: Sequence[Run]) -> Row:
+def _row(entry: Entry, measures: Sequence[Measures], runs: Sequence[Run]) -> Row:
     def middle(figure: Figure) -> float:
         return median(map(figure, measures))
 
     def ratio(figure: Figure) -> Spread | None:
-        if variant.base is None:
+        if entry.base is None:
             return None
-        values = ratios(runs, variant, VARIANTS[variant.base], figure)
+        values = ratios(runs, entry.name, entry.base, figure)
         return spread(values) if values else None
 
     return Row(
-        variant=variant.name,
-        base=variant.base,
+        entry=entry.name,
+        base=entry.base,
         rounds=len(measures),
         orders_per_s=spread(each.orders_per_s for each in measures),
         rate_ratio=ratio(lambda each: each.orders_per_s),
@@ -104,6 +105,7 @@ def _row(variant: Variant, measures: Sequence[Measures], runs: Sequence[Run]) ->
         pauses_us=middle(lambda each: each.pauses.total_us),
         longest_pause_us=max(each.pauses.longest_us for each in measures),
         venue_load=middle(lambda each: each.venue_load),
+        posts_ahead=max((each.posts_ahead for each in measures if each.posts_ahead is not None), default=None),
     )
 
 

@@ -13,7 +13,6 @@ class Variant:
     Attributes:
         name: How it is shown.
         kind: The code that it runs: adapters/bench/floor.py, adapters/executor.py, or the SDK.
-        base: The name of the one that it is compared with; None for the floor itself.
         on_uvloop: Whether it runs on uvloop instead of asyncio's own loop.
         journal: Whether it writes a journal.
         monitor: Whether the invariants are evaluated after each step.
@@ -21,20 +20,19 @@ class Variant:
 
     name: str
     kind: Literal["floor", "executor", "sdk"]
-    base: str | None = "floor"
     on_uvloop: bool = False
     journal: bool = True
     monitor: bool = True
 
 
-FLOOR: Final = Variant("floor", "floor", base=None)
+FLOOR: Final = Variant("floor", "floor")
 EXECUTOR: Final = Variant("executor", "executor")
 NO_JOURNAL: Final = Variant("executor, no journal", "executor", journal=False)
 NO_MONITOR: Final = Variant("executor, no monitor", "executor", monitor=False)
 NEITHER: Final = Variant("executor, neither", "executor", journal=False, monitor=False)
 SDK: Final = Variant("official SDK", "sdk")
 FLOOR_ON_UVLOOP: Final = Variant("floor on uvloop", "floor", on_uvloop=True)
-EXECUTOR_ON_UVLOOP: Final = Variant("executor on uvloop", "executor", base="floor on uvloop", on_uvloop=True)
+EXECUTOR_ON_UVLOOP: Final = Variant("executor on uvloop", "executor", on_uvloop=True)
 
 VARIANTS: Final = {
     variant.name: variant

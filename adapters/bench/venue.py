@@ -68,26 +68,30 @@ class Desk:
     def __init__(self) -> None:
         """Nothing has arrived."""
         self._oid = 0
-        self._posts: deque[tuple[int, str, int]] = deque(maxlen=_KEPT)
+        self._seen = 0
+        self._posts: deque[tuple[str, int, int]] = deque(maxlen=_KEPT)
 
     def record(self) -> VenueRecord:
         """What arrived so far."""
-        return VenueRecord(time.process_time_ns(), tuple(Post(*post) for post in self._posts))
+        return VenueRecord(time.process_time_ns(), self._seen, tuple(Post(*post) for post in self._posts))
 
     def answer(self, frame: bytes) -> bytes | None:
         """The answer to a frame; None for one that gets none."""
         asked = _FRAME.decode(frame)
         if asked.request is None:
             return b'{"channel":"pong"}' if asked.method == "ping" else None
-        payload = self.response_to(asked.request.payload.action, asked.id)
+        payload = self.response_to(asked.request.payload.action)
         return (
             f'{{"channel":"post","data":{{"id":{asked.id},"response":{{"type":"action","payload":{payload}}}}}}}'
         ).encode()
 
-    def response_to(self, action: _Action, post_id: int = 0) -> str:
+    def response_to(self, action: _Action) -> str:
         """What becomes of an action: immediate orders trade, others rest, and cancels succeed (protocol.md §2)."""
-        self._posts.append((post_id, action.type, len(action.orders) or len(action.cancels)))
+        now = time.perf_counter_ns()
+        self._seen += 1
+        self._posts.append((action.type, len(action.orders) or len(action.cancels), now))
         if action.type == "order":
+            self._oid = max(self._oid, now)
             statuses = ",".join(map(self._status, action.orders))
         elif action.cancels:
             statuses = ",".join(['"success"'] * len(action.cancels))
@@ -96,10 +100,10 @@ class Desk:
         return f'{{"status":"ok","response":{{"type":"{action.type}","data":{{"statuses":[{statuses}]}}}}}}'
 
     def _status(self, order: msgspec.Raw) -> str:
-        self._oid = oid = max(self._oid + 1, time.perf_counter_ns())
+        self._oid += 1
         if b'"Ioc"' in bytes(order):
-            return f'{{"filled":{{"totalSz":"0.01","avgPx":"50000","oid":{oid}}}}}'
-        return f'{{"resting":{{"oid":{oid}}}}}'
+            return f'{{"filled":{{"totalSz":"0.01","avgPx":"50000","oid":{self._oid}}}}}'
+        return f'{{"resting":{{"oid":{self._oid}}}}}'
 
 
 class _Connection(picows.WSListener):

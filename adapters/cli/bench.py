@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -11,9 +10,11 @@ import msgspec
 import typer
 from rich.console import Console
 
-from adapters.bench.errors import BenchError
-from adapters.bench.report import table
-from adapters.bench.runner import Run, runs_of
+from adapters.bench import plot, report
+from adapters.bench.errors import BenchError, ExtraMissing, NeedsLinux
+from adapters.bench.facts import gathered
+from adapters.bench.results import Results, results
+from adapters.bench.runner import Run, require_extra, rounds_of, runs_of
 from adapters.bench.scenarios import SCENARIOS, Scenario
 from adapters.bench.summary import rows
 from adapters.exit_codes import ExitCode
@@ -25,29 +26,53 @@ _FILE_WIDTH: Final = 200
 
 def command(
     only: Annotated[
-        list[str] | None, typer.Option("--only", help=f"Run this scenario only; may be repeated. {_NAMES}.")
+        list[str] | None, typer.Option("--only", help=f"Measure this scenario only; may be repeated. {_NAMES}.")
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="How many times each client is measured.")] = 3,
-    quick: Annotated[bool, typer.Option("--quick", help="Few orders: to see it work, not to believe it.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A tenth of the time: to see it work, not to believe it.")
+    ] = False,
+    check: Annotated[bool, typer.Option("--check", help="Fail if a goal was not reached, or not measured.")] = False,
     as_json: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write all results here.", show_default=False)
+        Path | None, typer.Option("--json", metavar="FILE", help="Write everything here.", show_default=False)
+    ] = None,
+    as_plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw it here, as SVG.", show_default=False)
     ] = None,
 ) -> None:
     """Measure the executor beside a hand-written floor and the official SDK, in one run.
 
-    Exit codes: 0 it ran; 2 no such scenario; 3 a file can't be written; 6 a run failed.
+    The floor is the least that a Python client has to do: sign, write, read. The executor runs in full, and with parts
+    off, so that the price of each is known. Every client is a process of its own, and so is the venue, which answers at
+    once and checks nothing. Rounds are interleaved, ratios are taken within a round, and medians are reported.
+
+    Absolute figures say as much about the machine as about the clients; ratios hold. It needs Linux and the extra
+    `bench` (`pip install 'hip3-executor[bench]'`), and takes about ten minutes; nothing else should run meanwhile.
+
+    Exit codes: 0 it ran; 1 interrupted; 2 no such scenario, or the extra is missing; 3 a file can't be written; 6 a
+    client gave no measures; 8 with --check: a goal was not reached.
     """
     chosen = _chosen(only or [])
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = _FILE_WIDTH
     try:
-        runs = asyncio.run(_run(console, chosen, rounds, quick))
+        require_extra()
+        facts = gathered()
+        runs = asyncio.run(_run(console, chosen, rounds, quick=quick))
+    except (ExtraMissing, NeedsLinux) as error:
+        typer.echo(f"hip3 bench: {error}", err=True)
+        raise typer.Exit(ExitCode.USAGE) from error
     except BenchError as error:
         typer.echo(f"hip3 bench: {error}", err=True)
         raise typer.Exit(ExitCode.FAULT) from error
-    if as_json is not None:
-        as_json.write_text(json.dumps(msgspec.to_builtins(runs), indent=1) + "\n", encoding="utf-8")
+    found = results(facts, runs, quick=quick)
+    console.print(report.goals_table(found.goals))
+    for line in ("", report.NOTES, facts.in_words(), *([report.IN_A_HURRY] if quick else [])):
+        console.print(line, soft_wrap=not console.is_terminal)
+    _write(found, as_json, as_plot)
+    if check and not all(goal.met for goal in found.goals):
+        raise typer.Exit(ExitCode.DISAGREES)
 
 
 def _chosen(names: list[str]) -> list[Scenario]:
@@ -57,15 +82,37 @@ def _chosen(names: list[str]) -> list[Scenario]:
     return [scenario for scenario in SCENARIOS.values() if not names or scenario.name in names]
 
 
-async def _run(console: Console, chosen: list[Scenario], rounds: int, quick: bool) -> list[Run]:
-    """Run scenarios, with a table of each when it is done."""
-    done = []
-    for scenario in chosen:
-        runs = []
-        async for run in runs_of(scenario, rounds, quick=quick):
-            runs.append(run)
-            typer.echo(f"{scenario.name}: round {run.round} of {rounds}, {run.variant}", err=True)
-        console.print(table(scenario, rows(scenario, runs)))
-        console.print()
-        done += runs
+async def _run(console: Console, chosen: list[Scenario], rounds: int, *, quick: bool) -> list[Run]:
+    """Measure scenarios, and show the table of each when it is done."""
+    progress = Console(stderr=True, highlight=False)
+    done: list[Run] = []
+    with progress.status("starting") as status:
+        for scenario in chosen:
+            runs: list[Run] = []
+            wanted = rounds_of(scenario, rounds) * len(scenario.entries)
+            async for run in runs_of(scenario, rounds, quick=quick):
+                runs.append(run)
+                line = (
+                    f"{scenario.name}: {len(runs)} of {wanted}, {run.entry}: {run.measures.orders_per_s:,.0f} orders/s"
+                )
+                status.update(line)
+                if not progress.is_terminal:
+                    typer.echo(line, err=True)
+            console.print(report.table(f"{scenario.name}: {scenario.title}", rows(scenario, runs)))
+            for run in runs:
+                if run.measures.course:
+                    console.print(report.course_table(run.measures.course))
+            console.print()
+            done += runs
     return done
+
+
+def _write(found: Results, as_json: Path | None, as_plot: Path | None) -> None:
+    try:
+        if as_json is not None:
+            as_json.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
+        if as_plot is not None:
+            as_plot.write_text(plot.drawn(found), encoding="utf-8")
+    except OSError as error:
+        typer.echo(f"hip3 bench: the results can't be written: {error}", err=True)
+        raise typer.Exit(ExitCode.CONFIG) from error
