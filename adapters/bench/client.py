@@ -36,11 +36,6 @@ _KEY: Final = (1).to_bytes(32, "big")
 class Poster(Protocol):
     """A client without a queue: each call is a post, and leaves when it is called."""
 
-    @property
-    def sent(self) -> int:
-        """Posts that went out so far."""
-        ...
-
     async def place(self, count: int) -> Sequence[int]:
         """Place orders that trade at once, in one post; their oids."""
         ...
@@ -104,12 +99,13 @@ async def _unless_done(calling: asyncio.Task[None], seconds: float) -> None:
 
 async def _bursts(client: Client, load: Burst, window: Window) -> Measures:
     """One burst unmeasured, then as many as there is time for."""
-    ahead, until = 0, 0.0
+    ahead = 0
     await _burst(client, load)
-    while time.perf_counter() < (until := until or time.perf_counter() + load.seconds):
+    until = time.perf_counter() + load.seconds
+    while not window.seconds or time.perf_counter() < until:
         with window:
             told = await _burst(client, load)
-        after = window.record.posts[told.sent - window.record.seen :]
+        after = window.record.posts[window.seen_before + told.sent - window.record.seen :]
         last = max(place for place, post in enumerate(after) if post.action == "cancel")
         ahead = max(ahead, sum(post.action == "order" for post in after[:last]))
         window.add(told.called_ns, after[last].received_ns, told.answered_ns, load.orders + load.cancels)
@@ -117,15 +113,16 @@ async def _bursts(client: Client, load: Burst, window: Window) -> Measures:
 
 
 async def _burst(client: Client, load: Burst) -> Told:
+    """One burst; a client without a queue is asked for all of it at once."""
     if isinstance(client, Trader):
         return await client.burst(load)
-    called, sent, size = time.perf_counter_ns(), client.sent, load.per_call
+    called, size = time.perf_counter_ns(), load.per_call
     orders = [asyncio.create_task(client.place(size)) for _ in range(0, load.orders, size)]
     cancels = [asyncio.create_task(client.cancel(range(oid, oid + size))) for oid in range(1, load.cancels + 1, size)]
     await asyncio.gather(*cancels)
     answered = time.perf_counter_ns()
     await asyncio.gather(*orders)
-    return Told(called, answered, sent)
+    return Told(called, answered, 0)
 
 
 async def _course(client: Client, load: Course, window: Window, folder: Path) -> Measures:
@@ -173,7 +170,10 @@ def _end_with_standard_input() -> None:
 def main() -> None:
     """Do the job on standard input."""
     configure_logs(logging.WARNING)
-    job = msgspec.json.decode(sys.stdin.buffer.readline(), type=Job)
+    line = sys.stdin.buffer.readline()
+    if not line:
+        sys.exit(1)  # who would have given it a job is gone
+    job = msgspec.json.decode(line, type=Job)
     threading.Thread(target=_end_with_standard_input, daemon=True).start()
     if VARIANTS[job.variant].on_uvloop:
         import uvloop  # an extra; what is measured without it is not measured with its modules

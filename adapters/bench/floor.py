@@ -29,6 +29,7 @@ class _Placed(msgspec.Struct):
 class _Status(msgspec.Struct):
     filled: _Placed | None = None
     resting: _Placed | None = None
+    error: str = ""
 
 
 class _Statuses(msgspec.Struct):
@@ -40,8 +41,7 @@ class _Answer(msgspec.Struct):
 
 
 class _Payload(msgspec.Struct):
-    status: str
-    response: _Answer
+    response: _Answer | str
 
 
 class _Response(msgspec.Struct):
@@ -84,11 +84,6 @@ class Floor:
         self._reading.cancel()
         await self._connection.close()
 
-    @property
-    def sent(self) -> int:
-        """Posts that went out so far."""
-        return self._post_id
-
     async def place(self, count: int) -> Sequence[int]:
         """Place orders that trade at once, in one post; their oids."""
         orders = [self._order() for _ in range(count)]
@@ -126,12 +121,21 @@ class Floor:
 
     async def _read(self) -> None:
         async for frame in self._connection:
-            data = _read_reply(frame).data
-            self._open.pop(data.id).set_result(data.response.payload.response.data.statuses)
+            try:
+                data = _read_reply(frame).data
+            except msgspec.DecodeError:
+                continue  # the greeting: it answers nothing
+            answered, answer = self._open.pop(data.id), data.response.payload.response
+            if isinstance(answer, str):
+                answered.set_exception(RunFailed(f"the venue refused a post: {answer}"))
+            else:
+                answered.set_result(answer.data.statuses)
 
 
 def _oid_of(status: _Status | str) -> int:
-    placed = None if isinstance(status, str) else status.filled or status.resting
+    if isinstance(status, str):
+        raise RunFailed(f"the venue answered an order with {status!r}")
+    placed = status.filled or status.resting
     if placed is None:
-        raise RunFailed(f"the venue did not take an order: {status}")
+        raise RunFailed(f"the venue did not take an order: {status.error}")
     return placed.oid

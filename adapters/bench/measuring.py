@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import http.client
 import math
-import re
 import time
 from array import array
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from adapters.bench.errors import NeedsLinux, RunFailed
+from adapters.bench.errors import RunFailed
 from adapters.bench.messages import Mark, Measures, Pauses, Percentiles, VenueRecord
 
 _ANSWER_S: Final = 10.0
@@ -47,17 +46,9 @@ def memory_mb(which: Literal["VmRSS", "VmHWM"]) -> float:
     """The memory that this process has now (`VmRSS`), or the most that it ever had (`VmHWM`), MB.
 
     Not from `getrusage`: what that reports includes the process that started this one.
-
-    Raises:
-        NeedsLinux: There is no /proc that says it.
     """
-    try:
-        told = re.search(rf"^{which}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
-    except OSError:
-        told = None
-    if told is None:
-        raise NeedsLinux("the benchmark reads /proc, which Linux has; run it there")
-    return int(told[1]) / 1024
+    told = Path("/proc/self/status").read_text()
+    return int(told.partition(f"{which}:")[2].split(maxsplit=1)[0]) / 1024
 
 
 class Window:
@@ -65,12 +56,14 @@ class Window:
 
     Attributes:
         is_open: Whether it measures now.
+        seen_before: Posts that the venue had seen when the window opened last.
         record: What the venue said when the window closed last.
     """
 
     def __init__(self, http_url: str) -> None:
         """Prepare to measure against the venue there."""
         self.is_open = False
+        self.seen_before = 0
         self.record = VenueRecord(0, 0, ())
         self._http_url = http_url
         self._orders = 0
@@ -82,9 +75,10 @@ class Window:
         self._began = _Clocks(0, 0, 0)
 
     def __enter__(self) -> Self:
-        venue = venue_record(self._http_url).cpu_ns
+        venue = venue_record(self._http_url)
+        self.seen_before = venue.seen
         gc.callbacks.append(self._on_collection)
-        self._began = _Clocks(time.perf_counter_ns(), time.process_time_ns(), venue)
+        self._began = _Clocks(time.perf_counter_ns(), time.process_time_ns(), venue.cpu_ns)
         self.is_open = True
         return self
 
@@ -110,6 +104,11 @@ class Window:
         self._to_wire.append(received_ns - called_ns)
         self._to_outcome.append(answered_ns - called_ns)
 
+    @property
+    def seconds(self) -> float:
+        """How long it was open."""
+        return self._took.wall / 1e9
+
     def measures(self, *, posts_ahead: int | None = None, course: tuple[Mark, ...] = ()) -> Measures:
         """What was measured.
 
@@ -120,7 +119,7 @@ class Window:
             raise RunFailed("no call ended while it was measured")
         return Measures(
             orders=self._orders,
-            seconds=self._took.wall / 1e9,
+            seconds=self.seconds,
             orders_per_s=self._orders * 1e9 / self._took.wall,
             cpu_us=self._took.cpu / 1e3 / self._orders,
             to_wire=percentiles(self._to_wire),

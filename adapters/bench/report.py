@@ -96,9 +96,10 @@ def with_spread(of: Spread | None) -> str:
 
 def figure(value: float) -> str:
     """A number with three digits that count; larger ones without decimals."""
-    if value >= 100 or value == 0:
+    size = abs(value)
+    if size >= 100 or size == 0:
         return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 1 else f"{value:.3f}"
+    return f"{value:.{1 if size >= 10 else 2 if size >= 1 else 3}f}"
 
 
 def _percentiles(of: Percentiles) -> str:

@@ -19,7 +19,7 @@ from typing import Final
 
 import msgspec
 
-from adapters.bench.errors import ExtraMissing, RunFailed
+from adapters.bench.errors import ExtraMissing, NeedsLinux, RunFailed
 from adapters.bench.messages import Burst, Course, Job, Measures, Steady, Where
 from adapters.bench.scenarios import Scenario
 from adapters.bench.variants import Variant
@@ -35,12 +35,15 @@ _MODULES: Final = {"hyperliquid-python-sdk": "hyperliquid", "picows": "picows", 
 """What the extra `bench` brings, and how it is imported."""
 
 
-def require_extra() -> None:
-    """See that all is installed that the processes import.
+def require_means() -> None:
+    """See that all is there that the processes need.
 
     Raises:
-        ExtraMissing: It is not.
+        NeedsLinux: This is another system.
+        ExtraMissing: A package is not installed.
     """
+    if sys.platform != "linux":
+        raise NeedsLinux("the benchmark reads /proc and compares clocks of processes, as Linux lets it; run it there")
     missing = [package for package, module in _MODULES.items() if find_spec(module) is None]
     if missing:
         raise ExtraMissing(f"the benchmark needs {', '.join(missing)}: pip install 'hip3-executor[bench]'")
@@ -79,21 +82,23 @@ async def measure(variant: Variant, load: Steady | Burst | Course) -> Measures:
         RunFailed: It gave no measures.
     """
     with TemporaryDirectory(prefix="hip3-bench-") as folder:
-        async with (
-            _process("adapters.bench.venue", "--delay-ms", str(load.delay_ms)) as venue,
-            _process("adapters.bench.client") as client,
-        ):
-            try:
-                line = await asyncio.wait_for(venue.output.readline(), _START_S)
-                where = msgspec.json.decode(line, type=Where)
+        try:
+            async with _process("adapters.bench.client") as client, venue(load.delay_ms) as where:
                 job = Job(variant=variant.name, load=load, ws_url=where.ws_url, http_url=where.http_url, folder=folder)
                 client.input.write(msgspec.json.encode(job) + b"\n")
                 told = await asyncio.wait_for(client.output.read(), _RUN_S)
                 return msgspec.json.decode(told, type=Measures)
-            except TimeoutError:
-                raise RunFailed(f"{variant.name}, or its venue, took too long") from None
-            except msgspec.DecodeError as error:
-                raise RunFailed(f"{variant.name}, or its venue, ended early; what it said is above") from error
+        except TimeoutError:
+            raise RunFailed(f"{variant.name}, or its venue, took too long") from None
+        except msgspec.DecodeError as error:
+            raise RunFailed(f"{variant.name}, or its venue, ended early; what it said is above") from error
+
+
+@asynccontextmanager
+async def venue(delay_ms: int = 0) -> AsyncIterator[Where]:
+    """The benchmark's venue, for as long as the context lasts."""
+    async with _process("adapters.bench.venue", "--delay-ms", str(delay_ms)) as process:
+        yield msgspec.json.decode(await asyncio.wait_for(process.output.readline(), _START_S), type=Where)
 
 
 @dataclass(frozen=True, slots=True)

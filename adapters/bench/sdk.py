@@ -18,16 +18,11 @@ _IOC = {"limit": {"tif": "Ioc"}}
 
 
 class Sdk:
-    """An `Exchange` of the SDK.
-
-    Attributes:
-        sent: Posts that went out so far.
-    """
+    """An `Exchange` of the SDK."""
 
     def __init__(self, url: str, key: bytes) -> None:
         """Load the markets, as `Exchange` does."""
         self._exchange = Exchange(Account.from_key(key), url)
-        self.sent = 0
 
     async def close(self) -> None:
         """Drop the connection."""
@@ -36,14 +31,12 @@ class Sdk:
     async def place(self, count: int) -> Sequence[int]:
         """Place orders that trade at once: one with `order`, more with `bulk_orders`; their oids."""
         await asyncio.sleep(0)  # the calls below hold up the loop; whoever ends the run has to have a turn
-        self.sent += 1
         if count == 1:
             return _oids(self._exchange.order("BTC", True, 0.01, 50_000.0, _IOC))
         return _oids(self._exchange.bulk_orders([_request() for _ in range(count)]))
 
     async def cancel(self, oids: Sequence[int]) -> None:
         """Cancel orders with `bulk_cancel`."""
-        self.sent += 1
         answer = self._exchange.bulk_cancel([{"coin": "BTC", "oid": oid} for oid in oids])
         if answer["response"]["data"]["statuses"] != ["success"] * len(oids):
             raise RunFailed(f"the venue did not cancel: {answer}")

@@ -76,7 +76,7 @@ class Told:
     Attributes:
         called_ns: When its first cancel was submitted, ns of the monotonic clock.
         answered_ns: When its last cancel was answered.
-        sent: Posts that the client had sent when the cancels were submitted.
+        sent: Posts of the burst that the client had sent when the cancels were submitted.
     """
 
     called_ns: int
@@ -130,10 +130,11 @@ class Trader:
     async def burst(self, load: Burst) -> Told:
         """Submit the orders of a burst, then its cancels when few enough of them wait, and see all of them end."""
         executor, core = self.executor, self.executor.core
+        before = self._sent
         orders = [executor.submit(_order()) for _ in range(load.orders)]
         while core.scheduler.queued(Priority.NEW_ORDER) > load.waiting:  # noqa: ASYNC110 - nothing tells of a post sent
             await asyncio.sleep(0)
-        sent = sum(executor.endings.values()) + len(core.posts)
+        sent = self._sent - before
         called = time.perf_counter_ns()
         cancels = [executor.submit(Cancel(market="BTC", oid=oid)) for oid in range(1, load.cancels + 1)]
         for ticket in cancels:
@@ -144,6 +145,11 @@ class Trader:
         for ticket in orders:
             await ticket
         return Told(called, answered, sent)
+
+    @property
+    def _sent(self) -> int:
+        """Posts that were handed to the socket so far."""
+        return sum(self.executor.endings.values()) + len(self.executor.core.posts)
 
 
 def _order() -> Order:
