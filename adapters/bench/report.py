@@ -14,18 +14,19 @@ from adapters.bench.summary import Row, Spread
 
 NOTES: Final = (
     "Medians of the rounds. “of its base”: to the floor on the same event loop, within a round; in brackets the least "
-    "and the most. Latencies are those of a call: until the venue had read its last order, until its last outcome."
+    "and the most. Times are those of a call, from its submission: to the moment at which the venue has read its last "
+    "order, and to its last outcome. RSS is the peak."
 )
 IN_A_HURRY: Final = "In a hurry: a tenth of the time, a twentieth of the long run. These figures mean little."
 _COLUMNS: Final = (
     "orders/s",
     "of its base",
     "CPU µs\nan order",
-    "of its base",
-    "submit→wire, ms\np50 / p99 / p99.9",
-    "submit→outcome, ms\np50 / p99 / p99.9",
-    "peak\nRSS MB",
-    "GC pauses\nand longest",
+    "of its\nbase",
+    "to the wire, ms\np50/p99/p99.9",
+    "to the outcome, ms\np50/p99/p99.9",
+    "RSS\nMB",
+    "GC pauses,\nlongest ms",
     "venue\nbusy",
 )
 
@@ -35,7 +36,7 @@ def table(title: str, rows: Sequence[Row]) -> Table:
     shown = _table(title)
     shown.add_column("")
     for heading in _COLUMNS:
-        shown.add_column(heading, justify="right")
+        shown.add_column(heading, justify="right", overflow="fold")
     for row in rows:
         shown.add_row(
             row.entry,
@@ -46,7 +47,7 @@ def table(title: str, rows: Sequence[Row]) -> Table:
             _percentiles(row.to_wire),
             _percentiles(row.to_outcome),
             f"{row.peak_rss_mb:,.0f}",
-            f"{row.pauses:,.0f}, {row.longest_pause_us / 1e3:,.1f} ms" if row.pauses else "none",
+            f"{row.pauses:,.0f}, {figure(row.longest_pause_us / 1e3)}" if row.pauses else "none",
             f"{row.venue_load:.0%}",
         )
     return shown
@@ -103,4 +104,4 @@ def figure(value: float) -> str:
 
 
 def _percentiles(of: Percentiles) -> str:
-    return " / ".join(figure(each / 1e3) for each in (of.p50, of.p99, of.p999))
+    return "/".join(figure(each / 1e3) for each in (of.p50, of.p99, of.p999))

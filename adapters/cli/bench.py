@@ -86,7 +86,7 @@ async def _run(console: Console, chosen: list[Scenario], rounds: int, *, quick: 
     """Measure scenarios, and show the table of each when it is done."""
     progress = Console(stderr=True, highlight=False)
     done: list[Run] = []
-    with progress.status("starting") as status:
+    with progress.status("starting", refresh_per_second=1) as status:  # not more: it takes from what is measured
         for scenario in chosen:
             runs: list[Run] = []
             wanted = rounds_of(scenario, rounds) * len(scenario.entries)
