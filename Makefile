@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test verify kill nightly check format diagrams docs lock clean
+.PHONY: run test verify kill bench nightly check format diagrams docs lock clean
 .DEFAULT_GOAL := run
 
 $(READY): requirements.lock pyproject.toml
@@ -25,6 +25,9 @@ verify: $(READY)  ## why believe it: every level of hip3 verify, below 10 minute
 
 kill: $(READY)  ## an executor killed 200 times, its wire cut 50 times, over 10 000 intents; prints its seed
 	$(BIN)/python -m tests.e2e.kill --kills 200 --cuts 50 --intents 10000
+
+bench: $(READY)  ## the executor beside a hand-written floor and the official SDK; ten minutes in which nothing else should run
+	$(BIN)/hip3 bench --json bench.json --plot bench.svg
 
 nightly: $(READY)  ## the long model checks; random examples, simulations and kills: each prints the seed that repeats it
 	$(BIN)/python -m pytest tests/verification -m long_model
@@ -55,4 +58,4 @@ lock:  ## pin again, with hashes (needs uv on the PATH)
 	  --no-header --no-emit-index-url --no-emit-find-links --upgrade --quiet --output-file requirements.lock
 
 clean:
-	rm -rf $(VENV) site verification.html .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) site verification.html bench.json bench.svg .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

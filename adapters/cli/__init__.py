@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from adapters.cli import demo, diagram, journal, review, run, simulate, trace, venue, verify
+from adapters.cli import bench, demo, diagram, journal, review, run, simulate, trace, venue, verify
 
 app = typer.Typer(
     name="hip3",
@@ -22,6 +22,7 @@ app.add_typer(trace.app, name="trace")
 app.command("diagram")(diagram.command)
 app.command("review")(review.command)
 app.command("verify")(verify.command)
+app.command("bench")(bench.command)
 
 
 def main() -> None:
