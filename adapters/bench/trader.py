@@ -19,7 +19,6 @@ from adapters.hyperliquid.signing import Signer
 from adapters.journal import Changes, Recovered, Step
 from adapters.monitor import Monitor
 from machines.intent import Cancel, Canceled, Filled, Order, Priority
-from machines.snapshot import Snapshot
 from spec.invariants import Violation
 
 
@@ -50,6 +49,9 @@ class NoJournal:
         self._steps += len(steps)
         return self._steps - 1
 
+    def settle(self) -> None:
+        """There is nothing to settle."""
+
     def outcome_of(self, cloid: str) -> dict[str, Any] | None:
         """Nothing is known of any order."""
         return None
@@ -64,7 +66,10 @@ class NoJournal:
 class NoMonitor(Monitor):
     """A monitor that looks at nothing."""
 
-    def check(self, snapshot: Snapshot) -> Violation | None:
+    def note(self) -> None:
+        """Note nothing."""
+
+    def check(self) -> Violation | None:
         """Look away."""
         return None
 
@@ -103,7 +108,7 @@ class Trader:
         journal = None if variant.journal else NoJournal()
         executor = Executor(_config(job, signer, path), signer, journal=journal)
         if not variant.monitor:
-            executor.driver.monitor = NoMonitor()
+            executor.driver.monitor = NoMonitor(executor.core)
         executor.start()
         try:
             await executor.wait_ready(30.0)
