@@ -8,12 +8,13 @@ record that says something else than the machines do, by a changed field or by c
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, get_args
 
-from msgspec import Struct, convert, json, structs
+from msgspec import Struct, convert
 
-from adapters.journal import Changes, Recovered, Step
+from adapters.journal import Changes, Step
+from adapters.journal.memory import KeptSteps
 from adapters.recorder import BEGAN, Recorder, recovered_event
 from machines import events as ev
 from machines import intent, reply, settlement
@@ -78,31 +79,6 @@ class _Began(Struct):
     last_seq: int
 
 
-class _Kept:
-    """A journal that keeps the last step only, as it would be read back."""
-
-    recovered: Recovered
-
-    def __init__(self) -> None:
-        self.step: Step | None = None
-        self._next = 0
-
-    def append(self, steps: Sequence[Step], changes: Changes) -> int:
-        for step in steps:
-            self.step = json.decode(json.encode(structs.replace(step, seq=self._next)), type=Step)
-            self._next += 1
-        return self._next - 1
-
-    def outcome_of(self, cloid: str) -> dict[str, Any] | None:
-        return None
-
-    def maintain(self) -> None:
-        return
-
-    def close(self, clean: bool) -> None:
-        return
-
-
 class Replay:
     """One run, step by step.
 
@@ -135,7 +111,7 @@ class Replay:
             )
         except _MALFORMED as error:
             raise NotReplayable(f"step 0: no run begins so: {type(error).__name__}: {error}; {_ADVICE}") from error
-        self._kept = _Kept()
+        self._kept = KeptSteps(1)
         self._kept.append([began], Changes())
         self._recorder = Recorder(self.core, self._kept, self._clock, recorded=1)
         self.steps = 1
@@ -160,7 +136,7 @@ class Replay:
         self._recorder.record(event, effects)
         self._recorder.commit()
         self.steps += 1
-        replayed = self._kept.step
+        replayed = self._kept.steps[-1]
         for name in _COMPARED:
             if getattr(recorded, name) != getattr(replayed, name):
                 return Divergence(recorded.seq, name, getattr(recorded, name), getattr(replayed, name))

@@ -6,11 +6,10 @@ The steps are recorded as those of a live executor are, in memory.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
-from msgspec.structs import replace
-
-from adapters.journal import Changes, Recovered, Step
+from adapters.journal import Step
+from adapters.journal.memory import KeptSteps
 from adapters.recorder import Recorder
 from machines import events as ev
 from machines.clock import ManualClock
@@ -30,28 +29,6 @@ class PlotBroken(Exception):
     """The machines do not do what a plot builds on; the message says what it expected."""
 
 
-class _Pages:
-    """A journal in memory: the steps alone."""
-
-    recovered: Recovered
-
-    def __init__(self) -> None:
-        self.steps: list[Step] = []
-
-    def append(self, steps: Sequence[Step], changes: Changes) -> int:
-        self.steps += [replace(step, seq=seq) for seq, step in enumerate(steps, len(self.steps))]
-        return len(self.steps) - 1
-
-    def outcome_of(self, cloid: str) -> dict[str, Any] | None:
-        return None
-
-    def maintain(self) -> None:
-        return
-
-    def close(self, clean: bool) -> None:
-        return
-
-
 class Stage:
     """A core that is ready to trade, and its surroundings, played by a plot.
 
@@ -66,17 +43,17 @@ class Stage:
         self.core = ExecutorCore(self._clock, settings, run_id=0xABC)
         self.intents: list[Intent] = []
         self.sent: list[PostRequest] = []
-        self._pages = _Pages()
-        self._recorder = Recorder(self.core, self._pages, self._clock)
+        self._journal = KeptSteps()
+        self._recorder = Recorder(self.core, self._journal, self._clock)
         self.connect()
         self.handle(ev.MarketsLoaded())
         self.answer(self.send(), Accepted(()))
-        self._begun = len(self._pages.steps)
+        self._begun = len(self._journal.steps)
 
     @property
     def steps(self) -> Sequence[Step]:
         """What happened since it was ready."""
-        return self._pages.steps[self._begun :]
+        return list(self._journal.steps)[self._begun :]
 
     def handle(self, event: ev.Event) -> list[ev.Effect]:
         """Something happens."""

@@ -45,6 +45,16 @@ class Journal(Protocol):
         """
         ...
 
+    def settle(self) -> None:
+        """Move what was appended lately to where it stays; for moments in which little waits, soon after an append.
+
+        Nothing depends on it but the work that a later append, or a restart, is spared.
+
+        Raises:
+            JournalError: It failed, and nothing more will be recorded; what was appended is recorded all the same.
+        """
+        ...
+
     def maintain(self) -> None:
         """Do a bounded piece of house-keeping; for moments in which nothing waits.
 

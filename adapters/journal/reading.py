@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from adapters.journal.errors import naming
 from adapters.journal.recovery import decode_post, decode_step
 from adapters.journal.rows import Move, PostRow, Step
-from adapters.journal.schema import open_to_read, run_and_seq, step_id
+from adapters.journal.schema import run_and_seq, step_id
+from adapters.journal.snapshot import open_to_read
 
 
 class RunStep(NamedTuple):

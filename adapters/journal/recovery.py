@@ -64,6 +64,12 @@ def begin_run(db: sqlite3.Connection, path: Path, signer: str, clock: Clock, tor
     return recovered
 
 
+def began_of(db: sqlite3.Connection, run: int) -> int:
+    """When a run began, unix ms."""
+    began: int = db.execute("SELECT began_unix_ms FROM runs WHERE run = ?", (run,)).fetchone()[0]
+    return began
+
+
 def _open_intents(db: sqlite3.Connection) -> tuple[IntentRow, ...]:
     return tuple(decode_intent(body) for (body,) in db.execute("SELECT body FROM intents WHERE open ORDER BY seq"))
 

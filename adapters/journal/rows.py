@@ -95,6 +95,11 @@ class IntentRow(Struct, frozen=True, kw_only=True):
         """Whether it still has to get its outcome."""
         return self.outcome is None
 
+    @property
+    def is_cancel(self) -> bool:
+        """Whether it cancels the order that its cloid names."""
+        return self.kind.startswith("cancel")
+
 
 class PostRow(Struct, frozen=True, kw_only=True):
     """How a post stands; fences are posts like any other (settlement.md, rule 3).
@@ -169,7 +174,8 @@ class Recovered(Struct, frozen=True, kw_only=True):
         last_intent_seq: The highest sequence number of an intent ever used; 0 if none.
         last_signer: Who signed in the last run; None if there was none.
         clean: Whether the last run ended in order, or there was none.
-        torn_frames: Pages of a last record that was only half written and was dropped; 0 when nothing was.
+        torn_frames: Pieces that were only half written and were dropped: pages of a last transaction, a line of the
+            redo log; 0 when nothing was.
         unrecorded: Whether a run went on after its journal had failed: what it left may have gone on, too.
         intents: Intents of earlier runs without an outcome, in order.
         posts: Posts of earlier runs that are not over, in order.

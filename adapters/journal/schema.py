@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 from zlib import crc32
 
-from adapters.journal.errors import ADVICE_CORRUPT, JournalCorrupt, JournalTooNew, naming
+from adapters.journal.errors import ADVICE_CORRUPT, JournalCorrupt, JournalTooNew
 
 VERSION: Final = 1
 _APPLICATION: Final = 0x48495033
@@ -91,21 +91,3 @@ def check(db: sqlite3.Connection, path: Path) -> None:
     problem = db.execute("PRAGMA quick_check(1)").fetchone()[0]
     if problem != "ok":
         raise JournalCorrupt(f"the journal {path} is damaged: {problem}; {ADVICE_CORRUPT}")
-
-
-def open_to_read(path: Path) -> sqlite3.Connection:
-    """A connection that only reads, from one snapshot; the journal may be in use meanwhile.
-
-    Raises:
-        JournalError: There is no such file, or it is no journal that can be read.
-    """
-    with naming(path):
-        path.stat()
-        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
-        try:
-            db.execute("BEGIN")
-            check(db, path)
-        except BaseException:
-            db.close()
-            raise
-        return db

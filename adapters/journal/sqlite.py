@@ -1,13 +1,14 @@
-"""The journal in an SQLite file: one transaction for the steps that are recorded together.
+"""The journal in an SQLite file, with a redo log before it.
 
-With `normal` durability a step survives the end of this process, however it comes: it is in the system's hands when
-`append` returns. With `full` it survives the end of the system too: it is on the disk (`fsync`). docs/journal.md has
-what each costs.
+An append writes one line to the redo log (adapters/journal/redo.py): one `write`, and no transaction. `settle` moves
+what has gathered there into the database, a few milliseconds later. With `normal` durability a step survives the end of
+this process, however it comes: it is in the system's hands when `append` returns. With `full` it survives the end of
+the system too: it is on the disk (`fdatasync`). docs/journal.md has what each costs.
 
-The write-ahead log is copied into the database by `maintain`, in a moment in which nothing waits, not by the append
-that happens to fill it. A COMMIT that fails may have reached the file all the same (the write went through, the `fsync`
-after it did not), so a restart may find a step whose append failed: whole, and without any effect, because effects come
-after the append.
+The write-ahead log of the database is copied into it by `maintain`, in a moment in which nothing waits, not by the
+transaction that happens to fill it. An append that fails may have reached the file all the same (the write went
+through, the `fdatasync` after it did not), so a restart may find steps whose append failed: whole, and without any
+effect, because effects come after the append.
 """
 
 from __future__ import annotations
@@ -15,18 +16,22 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from threading import get_ident
 from typing import Any, Final, Literal, Self, TypeAlias
 
 import msgspec
 
 from adapters.journal import wal
+from adapters.journal.claims import Claims
 from adapters.journal.errors import JournalError, JournalMisused, JournalUnwritable, named, naming
 from adapters.journal.lock import JournalLock
-from adapters.journal.recovery import begin_run, decode_intent
+from adapters.journal.pending import Pending, Written, take_over
+from adapters.journal.recovery import began_of, begin_run, decode_intent
+from adapters.journal.redo import RedoLog
 from adapters.journal.retention import Retention, Sweeper
-from adapters.journal.rows import Changes, IntentRow, PostRow, Recovered, Step
+from adapters.journal.rows import Changes, Recovered, Step
 from adapters.journal.schema import chained, check, create, step_id
 from machines.clock import Clock
 
@@ -37,20 +42,9 @@ BUSY_S: Final = 1.0
 _CHECKPOINT_STEPS: Final = 100
 """Steps after which `maintain` copies the log into the database: about 2 MB of log."""
 _CHECKPOINT_PAGES: Final = 4_000
-"""Pages of log (16 MB) at which an append does it, if nobody calls `maintain`."""
-
-_INSERT_STEP: Final = "INSERT INTO steps (id, body, crc) VALUES (?, ?, ?)"
-_UPSERT_INTENT: Final = (
-    "INSERT INTO intents (seq, run, step, open, cloid, body) VALUES (?, ?, ?, ?, ?, ?)"
-    " ON CONFLICT (seq) DO UPDATE SET step = excluded.step, open = excluded.open, body = excluded.body"
-    " WHERE intents.cloid IS excluded.cloid AND (intents.open OR intents.body = excluded.body)"
-)
-"""A number belongs to one intent, and an outcome is final: else no row is changed."""
-_UPSERT_POST: Final = (
-    "INSERT INTO posts (post_id, run, step, open, nonce, body) VALUES (?, ?, ?, ?, ?, ?)"
-    " ON CONFLICT (post_id) DO UPDATE SET step = excluded.step, open = excluded.open, body = excluded.body"
-    " WHERE posts.nonce = excluded.nonce"
-)
+"""Pages of log (16 MB) at which a transaction does it, if nobody calls `maintain`."""
+_PENDING_STEPS: Final = 2_000
+"""Steps at which an append settles by itself, if nobody calls `settle`: about 1.5 MB of redo log."""
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -65,6 +59,7 @@ class SqliteJournal:
         self,
         path: Path,
         db: sqlite3.Connection,
+        redo_log: RedoLog,
         lock: JournalLock,
         recovered: Recovered,
         retention: Retention,
@@ -73,13 +68,17 @@ class SqliteJournal:
         """Use `open` instead."""
         self.path = path
         self._db = db
+        self._redo = redo_log
         self._lock = lock
         self._recovered = recovered
         self._sweeper = Sweeper(db, recovered.run, retention, clock)
         self._clock = clock
-        self._inherited_intents = {row.seq for row in recovered.intents}
-        self._inherited_posts = {post.row.post_id for post in recovered.posts}
-        self._files = [(name, os.stat(name).st_ino) for name in (path, f"{path}-wal")]
+        self._pending = Pending()
+        self._claims = Claims(db, self._pending, recovered)
+        self._files = [(name, os.stat(name).st_ino) for name in (str(path), f"{path}-wal")]
+        self._redo_file = (str(redo_log.path), os.stat(redo_log.path).st_ino)
+        self._thread = get_ident()
+        self._base = step_id(recovered.run, 0)
         self._next = 0
         self._crc = 0
         self._steps_in_log = 0
@@ -90,7 +89,7 @@ class SqliteJournal:
         """Create or open the journal at `path`, take its lock, and begin a run.
 
         Args:
-            path: The file; `-wal`, `-shm` and `-lock` stand beside it. Its folder must exist.
+            path: The file; `-redo`, `-wal`, `-shm` and `-lock` stand beside it. Its folder must exist.
             signer: Address of the key that signs in this run.
             durability: What an appended step survives.
             retention: How much history is kept.
@@ -104,28 +103,27 @@ class SqliteJournal:
             JournalCorrupt: It is damaged, or something else.
             JournalTooNew: A newer version wrote it.
         """
-        with naming(path):
+        with naming(path), ExitStack() as opened:
             path = path.resolve()  # by whatever link it is reached, it has one lock
             lock = JournalLock(path, signer)
-            try:
-                torn = wal.frames(path)
-                db = _connect(path, durability)
-            except BaseException:
-                lock.release()
-                raise
-            try:
-                create(db)
-                check(db, path)
-                _, known, _ = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-                recovered = begin_run(db, path, signer, clock, max(0, torn - known))
-                if lock.unrecorded and not recovered.intents:
-                    lock.note(False)  # whatever it was has been settled
-                recovered = msgspec.structs.replace(recovered, unrecorded=lock.unrecorded)
-                return cls(path, db, lock, recovered, retention, clock)
-            except BaseException:
-                db.close()
-                lock.release()
-                raise
+            opened.callback(lock.release)
+            torn = wal.frames(path)
+            db = _connect(path, durability)
+            opened.callback(db.close)
+            create(db)
+            check(db, path)
+            _, known, _ = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            redo_log = RedoLog(path, durable=durability == "full")
+            opened.callback(redo_log.close)
+            torn_lines = take_over(db, path)
+            recovered = begin_run(db, path, signer, clock, max(0, torn - known) + torn_lines)
+            redo_log.begin_run(recovered.run, began_of(db, recovered.run))
+            if lock.unrecorded and not recovered.intents:
+                lock.note(False)  # whatever it was has been settled
+            recovered = msgspec.structs.replace(recovered, unrecorded=lock.unrecorded)
+            journal = cls(path, db, redo_log, lock, recovered, retention, clock)
+            opened.pop_all()
+            return journal
 
     @property
     def recovered(self) -> Recovered:
@@ -153,10 +151,25 @@ class SqliteJournal:
             JournalError: The journal can't be read.
         """
         with naming(self.path):
-            bodies = self._db.execute("SELECT body FROM intents WHERE cloid = ? ORDER BY seq DESC", (cloid,)).fetchall()
-            rows = (decode_intent(body) for (body,) in bodies)
             # A cancel has the cloid of the order that it cancels; the question is about the order.
-            return next((row.outcome for row in rows if not row.kind.startswith("cancel")), None)
+            pending = self._pending.order(cloid)
+            found = self._db.execute(
+                "SELECT body FROM intents WHERE cloid = ? AND seq > ? ORDER BY seq DESC",
+                (cloid, -1 if pending is None else pending.row.seq),
+            )
+            settled = next((row for row in (decode_intent(body) for (body,) in found) if not row.is_cancel), None)
+            if settled is None and pending is not None:
+                settled = decode_intent(pending.body)
+            return None if settled is None else settled.outcome
+
+    def settle(self) -> None:
+        """Move what was appended since the last time into the database, in one transaction.
+
+        Raises:
+            JournalError: It failed, and nothing more will be recorded; what was appended stands in the redo log.
+        """
+        with self._stop_on_failure():
+            self._settle()
 
     def maintain(self) -> None:
         """Delete a piece of what need not be kept, and copy the log into the database if it has grown.
@@ -165,6 +178,7 @@ class SqliteJournal:
             JournalError: It failed, and nothing more will be recorded.
         """
         with self._stop_on_failure():
+            self._settle()
             self._sweeper.sweep()
             if self._steps_in_log >= _CHECKPOINT_STEPS:
                 self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
@@ -179,60 +193,58 @@ class SqliteJournal:
         try:
             if self._failure is None:
                 with naming(self.path):
+                    self._settle()
                     self._db.execute(
                         "UPDATE runs SET ended_unix_ms = ?, clean = ?, steps = ? WHERE run = ?",
                         (self._clock.now_ms(), clean, self._next, self.run),
                     )
         finally:
             self._db.close()
+            self._redo.close()
             self._lock.release()
             self._failure = JournalMisused(f"the journal {self.path} is closed")
 
     # ------------------------------------------------------------------------------------------------ one append
 
     def _append(self, steps: Sequence[Step], changes: Changes) -> int:
-        crc, values = self._crc, []
-        for seq, step in enumerate(steps, self._next):
-            body = _encode(step if step.seq == seq else msgspec.structs.replace(step, seq=seq))
-            crc = chained(body, crc)
-            values.append((step_id(self.run, seq), body.decode(), crc))
-        last = self._next + len(steps) - 1
-        key = step_id(self.run, last)
-        intents = [self._intent_values(row, key) for row in changes.intents]
-        posts = [self._post_values(row, key) for row in changes.posts]
-        self._see_that_it_is_there()
-        execute = self._db.execute
-        execute("BEGIN IMMEDIATE")
-        self._db.executemany(_INSERT_STEP, values)
-        if intents and self._db.executemany(_UPSERT_INTENT, intents).rowcount != len(intents):
-            raise JournalMisused(
-                f"one of the intents {[row.seq for row in changes.intents]} is in the journal with another cloid, or "
-                "with an outcome that is not this one; a number belongs to one intent, and an outcome is final"
-            )
-        if posts and self._db.executemany(_UPSERT_POST, posts).rowcount != len(posts):
-            raise JournalMisused(
-                f"one of the posts {[row.post_id for row in changes.posts]} is in the journal with another nonce; "
-                "a post id belongs to one post"
-            )
-        execute("COMMIT")
-        self._next = last + 1
+        self._see_that_it_may(steps)
+        first, crc = self._next, self._crc
+        texts, keyed = [], []
+        for seq, step in enumerate(steps, first):
+            text = _encode(step if step.seq == seq else msgspec.structs.replace(step, seq=seq))
+            crc = chained(text, crc)
+            texts.append(text)
+            keyed.append((self._base + seq, text, crc))
+        key = keyed[-1][0]
+        intents = [Written(row, key, _encode(row)) for row in changes.intents]
+        posts = [Written(row, key, _encode(row)) for row in changes.posts]
+        self._claims.check(intents, posts)
+        self._redo.append(first, self._crc, texts, [row.body for row in intents], [row.body for row in posts])
+        self._claims.note(intents, posts)
+        self._pending.add(keyed, intents, posts)
+        self._next += len(steps)
         self._crc = crc
-        self._steps_in_log += len(steps)
-        return last
+        if len(self._pending.steps) >= _PENDING_STEPS:
+            self._settle()
+        return self._next - 1
 
-    def _intent_values(self, row: IntentRow, key: int) -> tuple[Any, ...]:
-        _see_that_it_is_ours("intent", row.seq, self._recovered.last_intent_seq, self._inherited_intents)
-        return row.seq, self.run, key, row.open, row.cloid, _encode(row).decode()
+    def _settle(self) -> None:
+        pending = self._pending
+        if not pending:
+            return
+        for file in self._files:
+            _see_that_it_is_there(*file)
+        pending.write(self._db, self.path)
+        self._steps_in_log += len(pending.steps)
+        pending.clear()
+        self._redo.clear()
 
-    def _post_values(self, row: PostRow, key: int) -> tuple[Any, ...]:
-        _see_that_it_is_ours("post", row.post_id, self._recovered.last_post_id, self._inherited_posts)
-        return row.post_id, self.run, key, row.open, row.nonce, _encode(row).decode()
-
-    def _see_that_it_is_there(self) -> None:
-        """A file that was deleted or replaced can still be written to, and is gone at the restart."""
-        for name, inode in self._files:
-            if os.stat(name).st_ino != inode:
-                raise JournalUnwritable(f"{name} was replaced while in use; stop, and put the journal back")
+    def _see_that_it_may(self, steps: Sequence[Step]) -> None:
+        if not steps:
+            raise JournalMisused(f"the journal {self.path} was given rows without a step; a step changes rows")
+        if get_ident() != self._thread:
+            raise JournalMisused(f"the journal {self.path} was written by another thread than the one that opened it")
+        _see_that_it_is_there(*self._redo_file)
 
     @contextmanager
     def _stop_on_failure(self) -> Iterator[None]:
@@ -252,10 +264,10 @@ class SqliteJournal:
             raise self._failure from error
 
 
-def _see_that_it_is_ours(what: str, number: int, last: int, inherited: set[int]) -> None:
-    """A number of an earlier run belongs to this one only if what it names was taken over (settlement.md, rule 14)."""
-    if number <= last and number not in inherited:
-        raise JournalMisused(f"{what} {number} belongs to an earlier run; number new ones from {last + 1}")
+def _see_that_it_is_there(name: str, inode: int) -> None:
+    """A file that was deleted or replaced can still be written to, and is gone at the restart."""
+    if os.stat(name).st_ino != inode:
+        raise JournalUnwritable(f"{name} was replaced while in use; stop, and put the journal back")
 
 
 def _connect(path: Path, durability: Durability) -> sqlite3.Connection:

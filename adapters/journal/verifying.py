@@ -17,7 +17,8 @@ from msgspec import Struct
 from adapters.journal.errors import ADVICE_CORRUPT, JournalCorrupt, naming
 from adapters.journal.recovery import decode_intent, decode_post, decode_step
 from adapters.journal.rows import Step
-from adapters.journal.schema import chained, open_to_read, run_and_seq, step_id
+from adapters.journal.schema import chained, run_and_seq, step_id
+from adapters.journal.snapshot import open_to_read
 
 _MOST: Final = 100
 """Findings that are put into words; more are only counted."""

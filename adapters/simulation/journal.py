@@ -120,7 +120,7 @@ class Disk:
     def outcome_of(self, cloid: str) -> dict[str, Any] | None:
         """How the order `cloid` ended."""
         rows = (_intent(body) for body, of, _ in self._intents.values() if of == cloid)
-        return next((row.outcome for row in rows if not row.kind.startswith("cancel")), None)
+        return next((row.outcome for row in rows if not row.is_cancel), None)
 
 
 class MemoryJournal:
@@ -162,6 +162,9 @@ class MemoryJournal:
     def outcome_of(self, cloid: str) -> dict[str, Any] | None:
         """How the order `cloid` ended; None if it has not, or is not known."""
         return self._disk.outcome_of(cloid)
+
+    def settle(self) -> None:
+        """What is appended stays where it is."""
 
     def maintain(self) -> None:
         """Nothing has to be kept small."""

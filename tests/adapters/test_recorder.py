@@ -319,6 +319,7 @@ def test_a_settled_post_stays_settled_in_its_row(desk: RecordedDesk) -> None:
 
 def row_of(desk: RecordedDesk, post: PostRequest) -> PostRow:
     """A post's row."""
+    desk.journal.settle()
     (body,) = desk.journal._db.execute("SELECT body FROM posts WHERE post_id = ?", (post.post_id,)).fetchone()
     return msgspec.json.decode(body, type=PostRow)
 

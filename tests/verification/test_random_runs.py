@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import MethodType
-from typing import Any
 
-import msgspec
 import pytest
 
-from adapters.journal import Changes, Recovered, Step
+from adapters.journal import Recovered
+from adapters.journal.memory import KeptSteps
 from adapters.recorder import Recorder
 from adapters.replay import replay
 from adapters.verification.tlc import find_tlc
@@ -24,39 +23,15 @@ EXAMPLES = 40
 READ_BY_TLC = 3
 
 
-class Kept:
-    """A journal that keeps its steps."""
-
-    recovered: Recovered
-
-    def __init__(self) -> None:
-        self.steps: list[Step] = []
-
-    def append(self, steps: Sequence[Step], changes: Changes) -> int:
-        for step in steps:
-            numbered = msgspec.structs.replace(step, seq=len(self.steps))
-            self.steps.append(msgspec.json.decode(msgspec.json.encode(numbered), type=Step))
-        return len(self.steps) - 1
-
-    def outcome_of(self, cloid: str) -> dict[str, Any] | None:
-        return None
-
-    def maintain(self) -> None:
-        return
-
-    def close(self, clean: bool) -> None:
-        return
-
-
 @pytest.fixture
-def records(monkeypatch: pytest.MonkeyPatch) -> list[Kept]:
+def records(monkeypatch: pytest.MonkeyPatch) -> list[KeptSteps]:
     """The records of all cores that a world begins from now on."""
-    kept: list[Kept] = []
+    kept: list[KeptSteps] = []
     begin = World._begin_run
 
     def begin_recorded(world: World, last: tuple[int, int, int]) -> None:
         begin(world, last)
-        kept.append(Kept())
+        kept.append(KeptSteps())
         recorder = Recorder(world.core, kept[-1], world.clock)
         nonce, post_id, seq = last
         left = Recovered(
@@ -86,9 +61,9 @@ def records(monkeypatch: pytest.MonkeyPatch) -> list[Kept]:
     return kept
 
 
-def test_x1_x2_runs_of_the_random_suite_replay_and_are_runs_of_the_model(records: list[Kept]) -> None:
+def test_x1_x2_runs_of_the_random_suite_replay_and_are_runs_of_the_model(records: list[KeptSteps]) -> None:
     run(ComposedCore, seed=SEED, max_examples=EXAMPLES, database=None)
-    runs = [kept.steps for kept in records]
+    runs = [list(kept.steps) for kept in records]
     assert sum(map(len, runs)) > 1_000
     assert any(step.event == "Recovered" and step.facts["posts"] for steps in runs for step in steps)
     for steps in runs:

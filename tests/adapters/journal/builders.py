@@ -182,6 +182,6 @@ def steps_of(path: Path, run: int) -> list[Step]:
 
 def crash_copy(source: Path, target: Path) -> Path:
     """The journal as it would be found if its process had died just now."""
-    for suffix in ("", "-wal"):
+    for suffix in ("", "-wal", "-redo"):
         copyfile(f"{source}{suffix}", f"{target}{suffix}")
     return target

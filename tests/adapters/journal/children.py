@@ -2,7 +2,10 @@
 
 python -m tests.adapters.journal.children writer FILE     a run for each line of input, until killed
 python -m tests.adapters.journal.children contender FILE  tries to get the journal once told to, and keeps it
-python -m tests.adapters.journal.children filler FILE [BYTES]  appends until there is no room
+python -m tests.adapters.journal.children filler FILE STEPS [BYTES]
+                                                          appends until there is no room, settling after so many STEPS
+python -m tests.adapters.journal.children settler FILE STEPS
+                                                          is killed after its transaction, before the log is emptied
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import itertools
 import os
 import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,7 +23,7 @@ from pathlib import Path
 import msgspec
 
 from adapters.journal import JournalFull, JournalInUse, SqliteJournal, verify
-from tests.adapters.journal.builders import Story, cloid_of, open_journal
+from tests.adapters.journal.builders import Story, cloid_of, open_journal, tell
 
 # ------------------------------------------------------------------------------------------------- seen from outside
 
@@ -41,6 +45,10 @@ class Child:
         words = self._process.stdout.readline().strip().split(maxsplit=1)
         assert words, "it ended without a word"
         return words
+
+    def end(self) -> int:
+        """Wait for its end; how it came."""
+        return self._process.wait(10)
 
     def kill(self) -> None:
         self._process.kill()
@@ -84,6 +92,8 @@ def write_until_killed(path: Path) -> None:
     for seq in itertools.count():
         say("ack", journal.append(*story.told(seq)))
         if seq % 7 == 6:
+            journal.settle()
+        if seq % 31 == 30:
             journal.maintain()
 
 
@@ -100,13 +110,22 @@ def contend(path: Path) -> None:
     journal.close(clean=True)
 
 
-def fill(path: Path, limit: int | None) -> None:
+def settle_and_die(path: Path, steps: int) -> None:
+    """Append, settle, and be killed where the log would be emptied."""
+    journal = open_journal(path)
+    tell(journal, steps)
+    os.ftruncate = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    say("told")
+    journal.settle()
+
+
+def fill(path: Path, settled: int, limit: int | None) -> None:
     """Append until there is no room; then say what the journal does and holds."""
     with_limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     journal = open_journal(path)
     if limit is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, with_limit[1]))
-    acknowledged, message = append_until_full(journal)
+    acknowledged, message = append_until_full(journal, settled)
     facts = {
         "acknowledged": acknowledged,
         "message": message,
@@ -119,14 +138,17 @@ def fill(path: Path, limit: int | None) -> None:
     say(msgspec.json.encode(facts | {"report": msgspec.to_builtins(verify(path))}).decode())
 
 
-def append_until_full(journal: SqliteJournal) -> tuple[int, str]:
-    story = Story.after(journal.recovered)
-    for seq in itertools.count():
-        try:
-            journal.append(*story.told(seq))
-        except JournalFull as error:
-            return seq, str(error)
-    raise AssertionError
+def append_until_full(journal: SqliteJournal, settled: int) -> tuple[int, str]:
+    """How many steps were acknowledged, and why there were no more."""
+    story, acknowledged = Story.after(journal.recovered), 0
+    try:
+        while True:
+            journal.append(*story.told(acknowledged))
+            acknowledged += 1
+            if acknowledged % settled == 0:
+                journal.settle()
+    except JournalFull as error:
+        return acknowledged, str(error)
 
 
 def appends(journal: SqliteJournal, seq: int) -> bool:
@@ -144,5 +166,7 @@ if __name__ == "__main__":
             write_runs(Path(file))
         case "contender":
             contend(Path(file))
+        case "settler":
+            settle_and_die(Path(file), int(rest[0]))
         case _:
-            fill(Path(file), int(rest[0]) if rest else None)
+            fill(Path(file), int(rest[0]), int(rest[1]) if rest[1:] else None)

@@ -8,8 +8,11 @@ import sqlite3
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from shutil import copyfile
+from zlib import crc32
 
 import msgspec
 import pytest
@@ -21,17 +24,19 @@ from adapters.journal import (
     JournalLocked,
     JournalTooNew,
     JournalUnwritable,
+    redo,
     verify,
 )
 from adapters.journal.errors import named
 from adapters.journal.sqlite import BUSY_S
+from machines.clock import ManualClock
 from tests.adapters.journal.builders import (
+    STARTED,
     Story,
     cloid_of,
     crash_copy,
     journal_at,
     open_journal,
-    step,
     steps_of,
     tell,
 )
@@ -73,10 +78,15 @@ WAYS = ["file-size limit", *(["full disk"] if may_mount() else [])]
 """A disk can be made only where mounting in a namespace is allowed; the limit works everywhere."""
 
 
+@pytest.mark.parametrize("settled", [1, 7, 1_000], ids=["in settling", "in either", "in an append"])
 @pytest.mark.parametrize("way", WAYS)
-def test_when_there_is_no_room_nothing_is_half_written_and_nothing_more_is_taken(tmp_path: Path, way: str) -> None:
+def test_when_there_is_no_room_nothing_is_half_written_and_nothing_more_is_taken(
+    tmp_path: Path, way: str, settled: int
+) -> None:
     path, limit = tmp_path / "journal.db", 300_000
-    arguments, within = ([path, limit], ()) if way == "file-size limit" else ([path], small_disk(tmp_path))
+    arguments, within = (
+        ([path, settled, limit], ()) if way == "file-size limit" else ([path, settled], small_disk(tmp_path))
+    )
     with child("filler", *arguments, within=within) as filler:
         found = msgspec.json.decode(" ".join(filler.hear()))
     assert found["acknowledged"] > 10
@@ -84,7 +94,7 @@ def test_when_there_is_no_room_nothing_is_half_written_and_nothing_more_is_taken
     assert "make room" in found["message"]
     assert found["refuses_more"]
     assert found["outcome"]["type"] == "Filled", "it can still be read"
-    assert set(found["files"]) <= {f"journal.db{suffix}" for suffix in ("", "-wal", "-shm", "-lock")}
+    assert set(found["files"]) <= {f"journal.db{suffix}" for suffix in ("", "-redo", "-wal", "-shm", "-lock")}
     assert found["report"]["findings"] == []
     assert found["report"]["steps"] == found["acknowledged"]
     if way == "file-size limit":
@@ -93,16 +103,41 @@ def test_when_there_is_no_room_nothing_is_half_written_and_nothing_more_is_taken
             assert steps_of(path, 1) == [Story().told(seq)[0][0] for seq in range(found["acknowledged"])]
 
 
+@pytest.mark.parametrize("room", [0, 1, 100, 500])
+def test_an_append_that_finds_room_for_a_part_takes_it_away_again(tmp_path: Path, room: int) -> None:
+    path = tmp_path / "journal.db"
+    journal = open_journal(path)
+    tell(journal, 7)
+    whole = redo.read(path)
+    with room_for(len(whole) + room), pytest.raises(JournalFull, match="make room"):
+        journal.append(*Story().told(7))
+    assert redo.read(path) == whole
+    with pytest.raises(JournalFull, match="nothing more is recorded since"):
+        journal.append(*Story().told(8))
+    found = steps_of(path, 1)
+    assert len(found) == 7
+    journal.close(clean=True)
+    with journal_at(path) as after:
+        assert (after.recovered.clean, after.recovered.torn_frames, after.recovered.unrecorded) == (False, 0, True)
+        assert steps_of(path, 1) == found
+
+
+@contextmanager
+def room_for(length: int) -> Iterator[None]:
+    """No file may grow beyond so many bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (length, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
 @pytest.mark.parametrize("room", [0, 10, 6_000])
 def test_where_there_is_no_room_to_begin_nothing_begins(tmp_path: Path, room: int) -> None:
     path = tmp_path / "journal.db"
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
-    try:
-        with pytest.raises(JournalFull, match="make room"):
-            open_journal(path)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with room_for(room), pytest.raises(JournalFull, match="make room"):
+        open_journal(path)
     with journal_at(path) as journal:
         assert (journal.recovered.run, journal.recovered.clean) == (1, True)
 
@@ -111,8 +146,11 @@ def test_a_database_that_may_not_grow_is_full(tmp_path: Path) -> None:
     with journal_at(tmp_path / "journal.db") as journal:
         (pages,) = journal._db.execute("PRAGMA page_count").fetchone()
         journal._db.execute(f"PRAGMA max_page_count = {pages}")
+        tell(journal, 100)
         with pytest.raises(JournalFull, match="database or disk is full"):
-            tell(journal, 100)
+            journal.settle()
+    with journal_at(tmp_path / "journal.db") as journal:
+        assert len(steps_of(journal.path, 1)) == 100, "they stood in the redo log"
 
 
 # ------------------------------------------------------------------------------------------------------------ locked
@@ -124,15 +162,16 @@ def test_a_lock_of_another_program_is_waited_for_a_bounded_time(tmp_path: Path) 
         tell(journal, 6)
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
+        journal.append(*Story().told(6))
         began = time.monotonic()
         with pytest.raises(JournalLocked, match="another program holds a lock"):
-            journal.append([step()], Story().told(6)[1])
+            journal.settle()
         assert BUSY_S / 2 < time.monotonic() - began < BUSY_S + 5
         other.close()
         with pytest.raises(JournalLocked, match="nothing more is recorded since"):
-            journal.append([step()], Story().told(6)[1])
+            journal.append(*Story().told(7))
         assert journal.outcome_of(cloid_of(1)) is not None
-    assert len(steps_of(path, 1)) == 6
+    assert len(steps_of(path, 1)) == 7
     assert verify(path).findings == ()
 
 
@@ -143,6 +182,7 @@ def test_a_short_lock_of_another_program_only_delays(tmp_path: Path) -> None:
         other.execute("BEGIN EXCLUSIVE")
         threading.Timer(0.1, other.rollback).start()
         tell(journal, 6)
+        journal.settle()
         other.close()
         assert journal.outcome_of(cloid_of(1)) is not None
     assert len(steps_of(path, 1)) == 6
@@ -231,8 +271,9 @@ def test_damage_that_shows_while_it_is_written_stops_it(tmp_path: Path) -> None:
         file.seek((page - 1) * 4096)
         file.write(b"\xa5" * 4096)
     change(path, "UPDATE runs SET pid = 0")  # another's write makes SQLite read the pages again
+    tell(journal, 3)
     with pytest.raises(JournalCorrupt):
-        tell(journal, 3)
+        journal.settle()
     journal.close(clean=True)
 
 
@@ -285,6 +326,15 @@ def put_another_in_its_place(path: Path) -> None:
     crash_copy(path, path.with_name("other.db")).replace(path)
 
 
+def delete_its_redo_log(path: Path) -> None:
+    redo.path_of(path).unlink()
+
+
+def put_another_redo_log_in_its_place(path: Path) -> None:
+    copyfile(redo.path_of(path), path.with_name("other"))
+    path.with_name("other").replace(redo.path_of(path))
+
+
 @pytest.mark.parametrize("loss", [delete_it, delete_its_log, put_another_in_its_place])
 def test_a_file_that_is_taken_away_is_not_written_to(tmp_path: Path, loss: Callable[[Path], None]) -> None:
     path = tmp_path / "journal.db"
@@ -292,8 +342,122 @@ def test_a_file_that_is_taken_away_is_not_written_to(tmp_path: Path, loss: Calla
     tell(journal, 3)
     loss(path)
     with pytest.raises(JournalUnwritable, match=str(path)):
+        journal.settle()
+    with pytest.raises(JournalUnwritable, match="nothing more is recorded"):
         journal.append(*Story().told(3))
     journal.close(clean=True)
+
+
+@pytest.mark.parametrize("loss", [delete_its_redo_log, put_another_redo_log_in_its_place])
+def test_a_redo_log_that_is_taken_away_takes_no_append(tmp_path: Path, loss: Callable[[Path], None]) -> None:
+    path = tmp_path / "journal.db"
+    journal = open_journal(path)
+    tell(journal, 3)
+    loss(path)
+    with pytest.raises(JournalUnwritable, match=f"{path}-redo|{path} can't be opened"):
+        journal.append(*Story().told(3))
+    journal.close(clean=True)
+
+
+# -------------------------------------------------------------------------------------- a redo log that does not belong
+
+
+@pytest.fixture
+def dead(tmp_path: Path) -> Path:
+    """A journal whose process died with six steps settled and six in the redo log."""
+    live = tmp_path / "live.db"
+    with journal_at(live) as journal:
+        tell(journal, 6)
+        journal.settle()
+        for seq in range(6, 12):
+            journal.append(*Story().told(seq))
+        return crash_copy(live, tmp_path / "dead.db")
+
+
+def of_another_journal(path: Path) -> None:
+    other = path.with_name("other.db")
+    with journal_at(other, clock=ManualClock(STARTED)) as journal:
+        tell(journal, 12)
+        copyfile(redo.path_of(other), redo.path_of(path))
+
+
+def without_its_database(path: Path) -> None:
+    path.unlink()
+    Path(f"{path}-wal").unlink()
+
+
+def with_an_older_database(path: Path) -> None:
+    with journal_at(path.with_name("older.db")):
+        crash_copy(path.with_name("older.db"), path.with_name("aside"))
+    for suffix in ("", "-wal"):
+        path.with_name(f"aside{suffix}").replace(f"{path}{suffix}")
+
+
+def with_its_first_line_lost(path: Path) -> None:
+    text = redo.read(path)
+    redo.path_of(path).write_bytes(text[text.index(b"\n") + 1 :])
+
+
+def with_a_line_in_the_middle_damaged(path: Path) -> None:
+    lines = redo.read(path).splitlines(keepends=True)
+    lines[2] = lines[2].replace(b"Tick", b"Tock").replace(b"ReplyReceived", b"ReplyDeceived")
+    redo.path_of(path).write_bytes(b"".join(lines))
+
+
+def with_its_lines_in_another_order(path: Path) -> None:
+    lines = redo.read(path).splitlines(keepends=True)
+    redo.path_of(path).write_bytes(b"".join(lines[:1] + lines[:0:-1]))
+
+
+def with_lines_for_a_run_that_has_ended(path: Path) -> None:
+    change(path, "UPDATE runs SET ended_unix_ms = 1, steps = 6")
+
+
+def after_other_steps(path: Path) -> None:
+    change(path, "UPDATE steps SET crc = crc + 1 WHERE id = (SELECT max(id) FROM steps)")
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        of_another_journal,
+        without_its_database,
+        with_an_older_database,
+        with_its_first_line_lost,
+        with_a_line_in_the_middle_damaged,
+        with_its_lines_in_another_order,
+        with_lines_for_a_run_that_has_ended,
+        after_other_steps,
+    ],
+)
+def test_a_redo_log_that_does_not_go_on_where_the_database_ends_is_refused(
+    dead: Path, harm: Callable[[Path], None]
+) -> None:
+    harm(dead)
+    before = redo.read(dead)
+    for _ in range(2):
+        with pytest.raises(JournalCorrupt, match=r"does not belong to the database .* move the redo log away"):
+            open_journal(dead)
+    with pytest.raises(JournalCorrupt, match="does not belong to the database"):
+        verify(dead)
+    assert redo.read(dead) == before, "it is kept"
+    redo.path_of(dead).unlink()
+    with journal_at(dead):
+        assert verify(dead).findings == () or harm is after_other_steps
+
+
+def test_a_row_that_contradicts_the_database_is_refused(dead: Path) -> None:
+    change(dead, "INSERT INTO posts SELECT 4, run, step, open, 5, body FROM posts LIMIT 1")
+    with pytest.raises(JournalCorrupt, match=r"one of the posts \[3, 4\] is in the journal .* with another .* nonce"):
+        open_journal(dead)
+
+
+def test_a_line_that_is_whole_and_no_record_is_not_passed_over(dead: Path) -> None:
+    with redo.path_of(dead).open("ab") as file:
+        file.write(b"%08x %b\n" % (crc32(b'{"run":1}'), b'{"run":1}'))
+    for use in (open_journal, verify):
+        with pytest.raises(JournalCorrupt, match="a record that can't be read"):
+            use(dead)
 
 
 def test_an_input_output_error_that_is_not_about_room_is_named_so(tmp_path: Path) -> None:

@@ -6,10 +6,12 @@ import os
 import random
 import signal
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from adapters.journal import SqliteJournal, verify
+from adapters.journal import SqliteJournal, redo, verify
+from adapters.journal.snapshot import open_to_read
 from tests.adapters.journal.builders import Story, cloid_of, end_all, journal_at, rows_after, steps_of
 from tests.adapters.journal.children import Child, child
 
@@ -64,11 +66,12 @@ def test_whenever_it_is_killed_every_acknowledged_step_is_there_and_none_is_half
     path = tmp_path / "journal.db"
     chance = random.Random(20240229)
     story = Story()
-    acknowledged = begun = torn = left_open = 0
+    acknowledged = begun = torn = left_open = unsettled = 0
     with child("writer", path) as writer:
         for number in range(ROUNDS):
             # Every fourth is killed while it opens the journal, the others while they write.
             killed = kill_once(writer, chance.uniform(0, LONGEST_S), after="run" if number % 4 else "pid")
+            unsettled += in_the_redo_log_alone(path)
             with journal_at(path) as journal:
                 if journal.recovered.clean:
                     assert killed == Killed(None, 0)
@@ -85,4 +88,30 @@ def test_whenever_it_is_killed_every_acknowledged_step_is_there_and_none_is_half
     assert (report.open_intents, report.open_posts) == (0, 0)
     assert acknowledged > ROUNDS
     assert left_open > 0
-    print(f"{acknowledged} steps, {begun} runs, {left_open} left something open, {torn} had a torn record")
+    assert unsettled > 0
+    print(
+        f"{acknowledged} steps, {begun} runs, {left_open} left something open, {unsettled} steps unsettled, {torn} torn"
+    )
+
+
+def in_the_redo_log_alone(path: Path) -> bool:
+    """Whether a killed run left steps in the redo log that the database does not have."""
+    if not redo.read(path):
+        return False
+    with closing(open_to_read(path)) as db:
+        (views,) = db.execute("SELECT count(*) FROM temp.sqlite_master WHERE type = 'view'").fetchone()
+    return bool(views)
+
+
+def test_killed_between_its_transaction_and_the_emptying_of_the_log_it_has_settled(tmp_path: Path) -> None:
+    path, steps = tmp_path / "journal.db", 8
+    with child("settler", path, steps) as settler:
+        assert settler.hear() == ["told"]
+        assert settler.end() == -signal.SIGKILL
+    assert len(redo.parsed(redo.read(path)).records) == steps
+    assert not in_the_redo_log_alone(path)
+    assert steps_of(path, 1) == [Story().told(seq)[0][0] for seq in range(steps)]
+    with journal_at(path) as journal:
+        assert_nothing_is_lost_or_half_there(journal, Killed(1, steps), Story())
+        assert redo.read(path) == b""
+    assert verify(path).findings == ()

@@ -85,8 +85,9 @@ def test_a_journal_that_failed_is_noted_for_the_next_runs_until_no_intent_is_ope
     tell(journal, 1)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
+        journal.append([step()], Changes())
         with pytest.raises(JournalLocked):
-            journal.append([step()], Changes())
+            journal.settle()
     journal.close(clean=False)
     for _ in range(2):
         with journal_at(path) as journal:

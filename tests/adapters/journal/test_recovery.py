@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from adapters.journal import Changes, Journal, OpenPost
-from adapters.journal.schema import open_to_read
+from adapters.journal.snapshot import open_to_read
 from machines.clock import ManualClock
 from tests.adapters.journal.builders import (
     OTHER_SIGNER,

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from adapters.journal import Changes, IntentRow, Move, PostRow, Retention, SqliteJournal, verify
 from adapters.journal.retention import SWEEP
-from adapters.journal.schema import open_to_read
+from adapters.journal.snapshot import open_to_read
 from machines.clock import ManualClock
 from tests.adapters.journal.builders import (
     FEW_EXAMPLES,
