@@ -129,6 +129,7 @@ class Driver:
         self._tick: asyncio.Handle | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._deadline_ms = 0
+        self._unsettled = False  # whether steps were taken since the journal put away the last ones
         self._wake_is_old = False  # a step may have brought an earlier deadline; a submit never does
         self._life: asyncio.TimerHandle | None = None
         self._flush: asyncio.TimerHandle | None = None
@@ -308,6 +309,7 @@ class Driver:
         if self.journal_fault is None:
             self._recorder.record(event, effects)
         self.monitor.note()
+        self._unsettled = True
         return effects
 
     def _perform(self, effects: Sequence[ev.Effect]) -> None:
@@ -455,12 +457,22 @@ class Driver:
             self._tick = None
 
     def _arm_flush(self) -> None:
-        if self._flush is None and self._recorder.pending:
+        if self._flush is None and self._unsettled:
             self._flush = asyncio.get_running_loop().call_later(FLUSH_MS / 1_000, self._on_flush)
 
     def _on_flush(self) -> None:
         self._flush = None
         self._unasked(partial(self._turn, self._conclude))
+        self._settle()
+
+    def _settle(self) -> None:
+        """Let the journal put away what was written down since the last time."""
+        self._unsettled = False
+        if self.journal_fault is None:
+            try:
+                self._recorder.journal.settle()
+            except JournalError as error:
+                self.on_journal_failed(error)
 
     def _arm_deadline(self) -> None:
         if not self._wake_is_old:

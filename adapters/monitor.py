@@ -46,7 +46,10 @@ class Monitor:
     def check(self) -> Violation | None:
         """Evaluate all invariants over what was noted; the first one that does not hold, or None."""
         self.checks += len(INVARIANTS)
-        snapshot = self._core.snapshot(*([*dict.fromkeys(m)] for m in (self._posts, self._intents, self._attempts)))
+        each_once = dict.fromkeys
+        snapshot = self._core.snapshot(
+            [*each_once(self._posts)], [*each_once(self._intents)], [*each_once(self._attempts)]
+        )
         self._posts.clear()
         self._intents.clear()
         self._attempts.clear()

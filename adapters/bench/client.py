@@ -28,6 +28,7 @@ from adapters.bench.trader import Told, Trader
 from adapters.bench.variants import VARIANTS
 from adapters.hyperliquid.signing import Signer
 from adapters.logs import configure_logs
+from adapters.process import quiet_garbage
 
 _KEY: Final = (1).to_bytes(32, "big")
 """The venue knows no keys; with the same one every time, the same is signed."""
@@ -175,6 +176,7 @@ def main() -> None:
         sys.exit(1)  # who would have given it a job is gone
     job = msgspec.json.decode(line, type=Job)
     threading.Thread(target=_end_with_standard_input, daemon=True).start()
+    quiet_garbage()  # for everybody: what it brings is not the executor's merit
     if VARIANTS[job.variant].on_uvloop:
         import uvloop  # an extra; what is measured without it is not measured with its modules
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from adapters import process
 from adapters.config import Config, ConfigError, load_config
 from adapters.control import ControlUnusable, serve_socket, serve_stdin
 from adapters.driver import ExecutorFailed
@@ -70,7 +71,7 @@ def command(
     try:
         settings = load_config(config)
         _verify(settings)
-        code = asyncio.run(_run(settings, settings.key.load()))
+        code = process.run(_run(settings, settings.key.load()))
     except KeyUnusable as error:
         _stop(error, ExitCode.KEY)
     except tuple(_CODES) as error:

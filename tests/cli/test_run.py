@@ -214,7 +214,7 @@ async def test_it_goes_on_trying_a_venue_that_is_not_there(tmp_path: Path) -> No
         await process.logged("connection_lost", times=3)
         lost = [line for line in process.log if line["event"] == "connection_lost"]
         assert all("127.0.0.1" in line["url"] and line["retry_ms"] >= 0 for line in lost)
-        assert "Connect call failed" in lost[0]["reason"]
+        assert lost[0]["reason"].startswith("ConnectionRefusedError: [Errno 111]")
         assert "ready" not in process.events
         process.signal(signal.SIGTERM)
         assert await process.exit_code() == ExitCode.OK
@@ -379,14 +379,13 @@ def test_a_journal_in_a_folder_that_is_not_there(tmp_path: Path, monkeypatch: py
 
 
 async def test_a_full_disk_halts_it_and_what_closes_risk_goes_on(tmp_path: Path) -> None:
-    """The limit on file sizes of the running process is lowered to what its journal has by now."""
+    """From a moment on the running process can't write to any file."""
     path = tmp_path / "the.journal"
     async with running(tmp_path, tick_ms=0, journal=str(path)) as (process, venue, _):
         account = venue.core.accounts.by_address[ACCOUNT]
         process.say({**ORDER, "ref": "first", "cloid": "0x" + "1" * 32})
         assert (await process.outcome("first"))["outcome"] == "resting"
-        room = path.with_name(f"{path.name}-wal").stat().st_size
-        resource.prlimit(process.process.pid, resource.RLIMIT_FSIZE, (room, room))
+        resource.prlimit(process.process.pid, resource.RLIMIT_FSIZE, (0, 0))
         process.say({**ORDER, "ref": "second"})
         reason = (await process.outcome("second"))["reason"]
         assert reason.startswith(f"halted: the journal failed: there is no room for the journal {path}")
