@@ -32,7 +32,7 @@ class Steady(Load, frozen=True, kw_only=True):
     calls: int = 1
     pause_ms: int = 0
     warm_up_s: float = 0.5
-    seconds: float = 1.5
+    seconds: float = 1.2
 
     def hurried(self) -> Steady:
         """The same in a tenth of the time, after half of the warm-up."""
@@ -52,7 +52,7 @@ class Burst(Load, frozen=True, kw_only=True):
     orders: int
     waiting: int
     cancels: int
-    seconds: float = 1.5
+    seconds: float = 1.2
 
     def hurried(self) -> Burst:
         """The same in a tenth of the time."""

@@ -76,12 +76,12 @@ SCENARIOS: Final = {
         Scenario(
             "late",
             "50 in flight, one order a post; the venue answers after 50 ms",
-            _same(Steady(calls=50, delay_ms=50), FLOOR, EXECUTOR, SDK, FLOOR_ON_UVLOOP, EXECUTOR_ON_UVLOOP),
+            _same(Steady(calls=50, delay_ms=50), FLOOR, EXECUTOR, SDK),
         ),
         Scenario(
             "idle",
             "an order every 150 ms, the executor with its tick of 100 ms",
-            _same(Steady(pause_ms=150, tick_ms=100, warm_up_s=0.5, seconds=15.0), FLOOR, EXECUTOR),
+            _same(Steady(pause_ms=150, tick_ms=100, warm_up_s=0.5, seconds=12.0), FLOOR, EXECUTOR),
         ),
         Scenario(
             "cancels",
