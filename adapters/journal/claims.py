@@ -43,19 +43,23 @@ class Claims:
             self._check_intent(row, body)
         for post, _, _ in posts:
             self._check_post(post)
-        _see_that_each_is_one("intent", [written.row.seq for written in intents])
-        _see_that_each_is_one("post", [written.row.post_id for written in posts])
+        if len(intents) > 1:
+            _see_that_each_is_one("intent", [row.seq for row, _, _ in intents])
+        if len(posts) > 1:
+            _see_that_each_is_one("post", [row.post_id for row, _, _ in posts])
 
     def note(self, intents: Sequence[Written[IntentRow]], posts: Sequence[Written[PostRow]]) -> None:
         """The rows were written."""
         for row, _, _ in intents:
-            self._last_intent = max(self._last_intent, row.seq)
+            if row.seq > self._last_intent:
+                self._last_intent = row.seq
             if row.open:
                 self._cloids[row.seq] = row.cloid
             else:
                 self._cloids.pop(row.seq, None)
         for post, _, _ in posts:
-            self._last_post = max(self._last_post, post.post_id)
+            if post.post_id > self._last_post:
+                self._last_post = post.post_id
             if post.open:
                 self._nonces[post.post_id] = post.nonce
             else:
@@ -97,7 +101,7 @@ class Claims:
         """Whether an intent that has ended, or was passed over, may be written so."""
         written = self._pending.intents.get(row.seq)
         if written is not None:
-            return (written.row.cloid, written.body) == (row.cloid, body)
+            return (written[0].cloid, written[2]) == (row.cloid, body)
         found = self._db.execute("SELECT cloid, body FROM intents WHERE seq = ?", (row.seq,)).fetchone()
         return found is None or found == (row.cloid, body.decode())
 
@@ -105,7 +109,7 @@ class Claims:
         """The nonce of a post that is over; None if its id was passed over."""
         written = self._pending.posts.get(post_id)
         if written is not None:
-            return written.row.nonce
+            return written[0].nonce
         found = self._db.execute("SELECT nonce FROM posts WHERE post_id = ?", (post_id,)).fetchone()
         return None if found is None else int(found[0])
 
@@ -122,5 +126,5 @@ def _see_that_it_fits(what: str, number: int) -> None:
 
 
 def _see_that_each_is_one(what: str, numbers: list[int]) -> None:
-    if len(numbers) > 1 and len(set(numbers)) < len(numbers):
+    if len(set(numbers)) < len(numbers):
         raise JournalMisused(f"one append has two rows of one {what}, among {numbers}; it takes the last state of each")

@@ -59,8 +59,8 @@ class JournalMisused(JournalError):
 
 
 ADVICE_CORRUPT: Final = (
-    "move it away with its -wal file, keep both for inspection (hip3 journal verify), and start with a new one "
-    "only when the venue shows no order of this account that you do not know"
+    "move it away with its -wal and -redo files, keep them for inspection (hip3 journal verify), and start with a new "
+    "one only when the venue shows no order of this account that you do not know"
 )
 _ADVICE_FULL: Final = "make room, or shrink what is kept (retention), then start again"
 

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from adapters.journal import redo
 from adapters.journal.errors import ADVICE_CORRUPT, JournalCorrupt
@@ -33,18 +33,8 @@ _UPSERT_POST: Final = (
 )
 
 
-class Written(NamedTuple, Generic[RowT]):
-    """A row as it was written.
-
-    Attributes:
-        row: How it stands.
-        step: The id of the step that wrote it.
-        body: Its text.
-    """
-
-    row: RowT
-    step: int
-    body: bytes
+Written: TypeAlias = tuple[RowT, int, bytes]
+"""A row as it was written: how it stands, the id of the step that wrote it, and its text."""
 
 
 class Pending:
@@ -74,13 +64,13 @@ class Pending:
     ) -> None:
         """Add what one append recorded."""
         self.steps += steps
-        for written in intents:
-            row = written.row
-            self.intents[row.seq] = written
+        for intent in intents:
+            row = intent[0]
+            self.intents[row.seq] = intent
             if row.cloid is not None and not row.is_cancel and self._orders.get(row.cloid, -1) < row.seq:
                 self._orders[row.cloid] = row.seq
         for post in posts:
-            self.posts[post.row.post_id] = post
+            self.posts[post[0].post_id] = post
 
     def order(self, cloid: str) -> Written[IntentRow] | None:
         """The newest intent that waits and that is about the order `cloid`, and no cancel of it."""
@@ -174,8 +164,8 @@ def unsettled(db: sqlite3.Connection, path: Path, records: Iterable[redo.Record]
             key = step_id(run, end - 1)
             pending.add(
                 steps,
-                [Written(decode_intent(raw), key, bytes(raw)) for raw in record.intents],
-                [Written(decode_post(raw), key, bytes(raw)) for raw in record.posts],
+                [(decode_intent(raw), key, bytes(raw)) for raw in record.intents],
+                [(decode_post(raw), key, bytes(raw)) for raw in record.posts],
             )
             expected = end
     return pending

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from threading import get_ident
 from typing import Any, Final, Literal, Self, TypeAlias
@@ -27,7 +27,7 @@ from adapters.journal import wal
 from adapters.journal.claims import Claims
 from adapters.journal.errors import JournalError, JournalMisused, JournalUnwritable, named, naming
 from adapters.journal.lock import JournalLock
-from adapters.journal.pending import Pending, Written, take_over
+from adapters.journal.pending import Pending, take_over
 from adapters.journal.recovery import began_of, begin_run, decode_intent
 from adapters.journal.redo import RedoLog
 from adapters.journal.retention import Retention, Sweeper
@@ -82,7 +82,7 @@ class SqliteJournal:
         self._next = 0
         self._crc = 0
         self._steps_in_log = 0
-        self._failure: JournalError | None = None
+        self._until_it_fails = _UntilItFails(path, db, lock)
 
     @classmethod
     def open(cls, path: Path, *, signer: str, durability: Durability, retention: Retention, clock: Clock) -> Self:
@@ -141,7 +141,7 @@ class SqliteJournal:
         Raises:
             JournalError: It is not recorded, and nothing more will be.
         """
-        with self._stop_on_failure():
+        with self._until_it_fails:
             return self._append(steps, changes)
 
     def outcome_of(self, cloid: str) -> dict[str, Any] | None:
@@ -155,11 +155,11 @@ class SqliteJournal:
             pending = self._pending.order(cloid)
             found = self._db.execute(
                 "SELECT body FROM intents WHERE cloid = ? AND seq > ? ORDER BY seq DESC",
-                (cloid, -1 if pending is None else pending.row.seq),
+                (cloid, -1 if pending is None else pending[0].seq),
             )
             settled = next((row for row in (decode_intent(body) for (body,) in found) if not row.is_cancel), None)
             if settled is None and pending is not None:
-                settled = decode_intent(pending.body)
+                settled = decode_intent(pending[2])
             return None if settled is None else settled.outcome
 
     def settle(self) -> None:
@@ -168,7 +168,7 @@ class SqliteJournal:
         Raises:
             JournalError: It failed, and nothing more will be recorded; what was appended stands in the redo log.
         """
-        with self._stop_on_failure():
+        with self._until_it_fails:
             self._settle()
 
     def maintain(self) -> None:
@@ -177,7 +177,7 @@ class SqliteJournal:
         Raises:
             JournalError: It failed, and nothing more will be recorded.
         """
-        with self._stop_on_failure():
+        with self._until_it_fails:
             self._settle()
             self._sweeper.sweep()
             if self._steps_in_log >= _CHECKPOINT_STEPS:
@@ -191,7 +191,7 @@ class SqliteJournal:
             JournalError: The end could not be recorded; everything before it is.
         """
         try:
-            if self._failure is None:
+            if self._until_it_fails.failure is None:
                 with naming(self.path):
                     self._settle()
                     self._db.execute(
@@ -202,7 +202,7 @@ class SqliteJournal:
             self._db.close()
             self._redo.close()
             self._lock.release()
-            self._failure = JournalMisused(f"the journal {self.path} is closed")
+            self._until_it_fails.failure = JournalMisused(f"the journal {self.path} is closed")
 
     # ------------------------------------------------------------------------------------------------ one append
 
@@ -216,10 +216,10 @@ class SqliteJournal:
             texts.append(text)
             keyed.append((self._base + seq, text, crc))
         key = keyed[-1][0]
-        intents = [Written(row, key, _encode(row)) for row in changes.intents]
-        posts = [Written(row, key, _encode(row)) for row in changes.posts]
+        intents = [(row, key, _encode(row)) for row in changes.intents]
+        posts = [(row, key, _encode(row)) for row in changes.posts]
         self._claims.check(intents, posts)
-        self._redo.append(first, self._crc, texts, [row.body for row in intents], [row.body for row in posts])
+        self._redo.append(first, self._crc, texts, [text for _, _, text in intents], [text for _, _, text in posts])
         self._claims.note(intents, posts)
         self._pending.add(keyed, intents, posts)
         self._next += len(steps)
@@ -246,22 +246,36 @@ class SqliteJournal:
             raise JournalMisused(f"the journal {self.path} was written by another thread than the one that opened it")
         _see_that_it_is_there(*self._redo_file)
 
-    @contextmanager
-    def _stop_on_failure(self) -> Iterator[None]:
-        """Do nothing more after a failure, and let this one be the last."""
-        if self._failure is not None:
-            raise type(self._failure)(f"nothing more is recorded since: {self._failure}")
-        try:
-            yield
-        except Exception as error:
-            self._failure = named(error, self.path)
-            with suppress(sqlite3.Error):
-                self._db.rollback()
-            with suppress(OSError):
-                self._lock.note(True)
-            if self._failure is error:
-                raise
-            raise self._failure from error
+
+class _UntilItFails(AbstractContextManager[None]):
+    """Lets the first failure be the last thing that happens to a journal.
+
+    Attributes:
+        failure: What it was; None so far.
+    """
+
+    def __init__(self, path: Path, db: sqlite3.Connection, lock: JournalLock) -> None:
+        self.failure: JournalError | None = None
+        self._path = path
+        self._db = db
+        self._lock = lock
+
+    def __enter__(self) -> None:
+        if self.failure is not None:
+            raise type(self.failure)(f"nothing more is recorded since: {self.failure}")
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if error is None:
+            return
+        # A process that is interrupted may have recorded a step and not know it.
+        interruption = JournalMisused(f"the journal {self._path} was interrupted ({type(error).__name__})")
+        self.failure = named(error, self._path) if isinstance(error, Exception) else interruption
+        with suppress(sqlite3.Error):
+            self._db.rollback()
+        with suppress(OSError):
+            self._lock.note(True)
+        if self.failure not in (error, interruption):
+            raise self.failure from error
 
 
 def _see_that_it_is_there(name: str, inode: int) -> None:

@@ -21,7 +21,8 @@ from adapters.config import JournalTerms
 from adapters.driver import FLUSH_MS
 from adapters.executor import Executor
 from adapters.hyperliquid.signing import Signer
-from adapters.journal import IntentRow, JournalInUse, JournalUnwritable, PostRow
+from adapters.journal import IntentRow, JournalInUse, JournalUnwritable, PostRow, redo
+from adapters.journal.snapshot import open_to_read
 from adapters.outcomes import outcome_from
 from adapters.ticket import Ticket
 from machines.intent import Admission, Canceled, Filled, Intent, NotExecuted, Order, Outcome, Resting
@@ -44,18 +45,18 @@ from tests.adapters.live import (
 
 
 def posts_on_disk(path: Path) -> dict[int, PostRow]:
-    """The posts as another program finds them in the file."""
+    """The posts as another program finds them in the files."""
     return {row.post_id: row for row in rows_on_disk(path, "posts", PostRow)}
 
 
 def intents_on_disk(path: Path) -> dict[int, IntentRow]:
-    """The intents as another program finds them in the file."""
+    """The intents as another program finds them in the files."""
     return {row.seq: row for row in rows_on_disk(path, "intents", IntentRow)}
 
 
 def rows_on_disk(path: Path, table: str, kind: type[Any]) -> list[Any]:
-    """The rows of a table, read by a connection of its own: it sees what was committed, and no more."""
-    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as db:
+    """The rows of a table, read from the files alone: what the system has been given, and no more."""
+    with closing(open_to_read(path)) as db:
         bodies = db.execute(f"SELECT body FROM {table}").fetchall()  # noqa: S608 - one of two tables
     return [msgspec.json.decode(body, type=kind) for (body,) in bodies]
 
@@ -179,24 +180,24 @@ async def test_what_another_process_is_told_was_accepted_is_written() -> None:
 
 @contextmanager
 def moved_away(path: Path) -> Iterator[None]:
-    """Somebody tidies up."""
-    aside = path.with_name("aside")
-    path.rename(aside)
+    """Somebody tidies up, and takes the file that is written to."""
+    log, aside = redo.path_of(path), path.with_name("aside")
+    log.rename(aside)
     try:
         yield
     finally:
-        aside.rename(path)
+        aside.rename(log)
 
 
 @contextmanager
 def replaced(path: Path) -> Iterator[None]:
     """Somebody puts a copy in its place: what is written to the old file would be lost."""
     with moved_away(path):
-        copyfile(path.with_name("aside"), path)
+        copyfile(path.with_name("aside"), redo.path_of(path))
         try:
             yield
         finally:
-            path.unlink()
+            redo.path_of(path).unlink()
 
 
 @contextmanager
@@ -212,9 +213,9 @@ def locked(path: Path) -> Iterator[None]:
 
 @contextmanager
 def full(path: Path) -> Iterator[None]:
-    """No file may grow beyond what the journal's log has by now."""
+    """No file may grow beyond what the journal's redo log has by now."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (path.with_name(f"{path.name}-wal").stat().st_size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(redo.read(path)), before[1]))
     try:
         yield
     finally:
@@ -229,7 +230,6 @@ Breaking = Callable[[Path], AbstractContextManager[None]]
     [
         (moved_away, "JournalUnwritable: the journal"),
         (replaced, "JournalUnwritable: "),
-        (locked, "JournalLocked: another program holds a lock on the journal"),
         (full, "JournalFull: there is no room for the journal"),
     ],
 )

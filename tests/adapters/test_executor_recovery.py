@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
-from contextlib import closing
 from typing import Any
 
 import pytest
@@ -15,6 +13,7 @@ from adapters.config import ConfigError
 from adapters.driver import ExecutorFailed
 from adapters.executor import SETTLEMENT_STEPS, Executor
 from adapters.hyperliquid.signing import Signer
+from adapters.journal import redo
 from adapters.ticket import Ticket
 from adapters.venue.truth import ActionRecord
 from machines.intent import (
@@ -387,11 +386,12 @@ async def test_what_a_run_sent_after_its_journal_had_failed_is_found_out_and_not
         await outcomes([submit(crossing_order())])
         out = submit(CLOSING)
         world.executor.driver.make_durable()
-        with closing(sqlite3.connect(world.journal, isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")  # from here on nothing can be recorded
-            assert isinstance((await outcomes([out]))[0], Filled)
-            unknown_to_all = submit(CLOSING)
-            await outcomes([unknown_to_all])
+        log, aside = redo.path_of(world.journal), world.journal.with_name("aside")
+        log.rename(aside)  # from here on nothing can be recorded
+        assert isinstance((await outcomes([out]))[0], Filled)
+        unknown_to_all = submit(CLOSING)
+        await outcomes([unknown_to_all])
+        aside.rename(log)
         await world.abandon()
         await world.restart(ready=False)
         assert world.executor.journal.recovered.unrecorded

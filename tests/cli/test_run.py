@@ -352,7 +352,7 @@ def a_folder(path: Path) -> None:
     [
         (newer, "has schema version 99, this program knows up to 1; use the version that wrote it"),
         (another_programs, "is an SQLite file but no journal; name another file"),
-        (damaged, "is damaged, or is no journal (file is not a database); move it away with its -wal file, keep both"),
+        (damaged, "is damaged, or is no journal (file is not a database); move it away with its -wal and -redo files"),
         (a_folder, "can't be opened or written"),
     ],
 )
