@@ -272,6 +272,39 @@ async def test_when_the_journal_fails_only_what_closes_risk_goes_on(
         assert isinstance(await world.executor.submit(resting_order()), Resting)
 
 
+@contextmanager
+def without_its_database(path: Path) -> Iterator[None]:
+    """Somebody tidies up, and leaves the redo log alone."""
+    aside = path.with_name("aside")
+    path.rename(aside)
+    try:
+        yield
+    finally:
+        aside.rename(path)
+
+
+@pytest.mark.parametrize(
+    ("breaking", "said"),
+    [(without_its_database, "can't be opened or written"), (locked, "another program holds a lock")],
+)
+async def test_what_can_not_be_put_away_is_recorded_all_the_same_and_nothing_after_it(
+    breaking: Breaking, said: str
+) -> None:
+    """The redo log takes the steps; that the database does not is noticed some milliseconds later."""
+    async with live(tick_ms=0) as world:
+        await outcomes([world.executor.submit(resting_order())])
+        with breaking(world.journal):
+            last = world.executor.submit(resting_order())
+            assert isinstance((await outcomes([last]))[0], Resting)
+            await until(lambda: world.executor.core.hard_stop.tripped)
+            assert said in str(world.executor.core.hard_stop.reason)
+            assert world.executor.submit(resting_order()).admission is Admission.HALTED
+        await world.executor.close()
+        await world.restart(ready=False)
+        assert not world.executor.journal.recovered.clean
+        assert isinstance(await left(world, last.cloid), Resting)
+
+
 async def left(world: Live, cloid: str | None) -> Outcome:
     """What became of an order of the run before."""
     ticket = world.executor.ticket_of(str(cloid))

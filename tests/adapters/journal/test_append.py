@@ -321,6 +321,28 @@ def test_another_thread_is_refused(tmp_path: Path) -> None:
         assert "another thread" in str(refused)
 
 
+def test_a_step_that_was_interrupted_is_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stands in the redo log, and the journal does not know: its number must not be used again."""
+    path = tmp_path / "journal.db"
+    with journal_at(path) as journal:
+        tell(journal, 3)
+        monkeypatch.setattr(journal._pending, "add", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            journal.append(*Story().told(3))
+        with pytest.raises(
+            JournalMisused, match=r"nothing more is recorded since: .* interrupted \(KeyboardInterrupt\)"
+        ):
+            journal.append(*Story().told(3))
+    with journal_at(path) as journal:
+        assert (journal.recovered.clean, journal.recovered.unrecorded) == (False, True)
+    assert steps_of(path, 1) == [Story().told(seq)[0][0] for seq in range(4)]
+    assert verify(path).findings == ()
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_a_closed_journal_takes_nothing(tmp_path: Path) -> None:
     journal = open_journal(tmp_path / "journal.db")
     story = Story.after(journal.recovered)
