@@ -42,6 +42,7 @@ _EXACT: Final = Context(prec=3 * _MAX_DIGITS)
 _UNITS: Final = tuple(Decimal((0, (1,), -decimals)) for decimals in range(_MAX_DIGITS + 1))
 # Longer than any name; comparing takes time with the square of the length.
 _MAX_NAME: Final = 40
+_PLAIN: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _NUMBER: Final = re.compile(rf"[-+0-9.eE]{{1,{2 * _MAX_DIGITS}}}")
 _CLOID: Final = re.compile(r"0x[0-9a-fA-F]{32}")
 
@@ -104,7 +105,9 @@ def dex_offsets(perp_dexs: Sequence[Any]) -> dict[str, int]:
 
 def canonical(number: Decimal) -> str:
     """The wire form of a finite number: no exponent, no trailing zeros (protocol.md §7)."""
-    text = f"{number:f}"
+    text = str(number)
+    if "E" in text:
+        text = f"{number:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
@@ -358,16 +361,18 @@ def _positive(value: object, what: str, where: str, error: type[BadRequest]) -> 
     """`value` as a positive number that is exact and of sane length, or `error` saying why not."""
     if isinstance(value, float):
         raise error(f"{where}: {what} {value!r} is refused: a float is not exact, give a Decimal or a str")
+    if isinstance(value, str) and len(value) <= _MAX_DIGITS and _PLAIN.fullmatch(value):
+        number = Decimal(value)  # nothing but digits: finite, of sane length, and positive unless they are all zeros
+        if number:
+            return number
     number = value if isinstance(value, Decimal) else _parsed(value)
     if number is None:
         raise error(f"{where}: {what} is refused: {shown(value)} is no decimal number")
     if not number.is_finite() or number <= 0:
         raise error(f"{where}: {what} is refused: {shown(value)} is not positive and finite")
-    if -_MAX_DIGITS <= number.adjusted() <= _MAX_DIGITS:
-        short = isinstance(value, str) and len(value) <= _MAX_DIGITS  # which is quicker to see than to count digits
-        if short or len(number.as_tuple().digits) <= _MAX_DIGITS:
-            return number
-    raise error(f"{where}: {what} is refused: {shown(value)} has more than {_MAX_DIGITS} digits")
+    if len(number.as_tuple().digits) > _MAX_DIGITS or abs(number.adjusted()) > _MAX_DIGITS:
+        raise error(f"{where}: {what} is refused: {shown(value)} has more than {_MAX_DIGITS} digits")
+    return number
 
 
 def _parsed(text: object) -> Decimal | None:
