@@ -45,7 +45,7 @@ class Snapshot:
         attempts: Attempts to check.
         unknown_items: Items whose fate is being found out.
         waiting_cancels: Cancels that wait for the fate of their order.
-        queues: The three queues.
+        queues: The three queues, first to last.
         population: How many accepted intents are in each state.
         halted: Whether the hard stop is tripped.
         session: State of the connection.

@@ -1,10 +1,11 @@
 """The invariants: what must hold after every step, as named predicates over a snapshot of the core.
 
-The same predicates are evaluated by the Hypothesis state machines, by the tests of the adapters, and by the live
-executor after each step, where a violation trips the hard stop. Each says which findings (findings.md) it covers.
+The same predicates are evaluated after each step by the Hypothesis state machines and by the tests of the adapters, and
+by the live executor before anything of a step takes effect, where a violation trips the hard stop. Each says which
+findings (findings.md) it covers.
 
 A predicate returns None when it holds, and otherwise a sentence that says what is wrong. It looks at the posts and
-intents that the snapshot names: the ones that the last step moved when live, all of them in the tests.
+intents that the snapshot names: when live the ones that moved since the last look, all of them in the tests.
 """
 
 from __future__ import annotations

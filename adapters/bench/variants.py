@@ -15,7 +15,7 @@ class Variant:
         kind: The code that it runs: adapters/bench/floor.py, adapters/executor.py, or the SDK.
         on_uvloop: Whether it runs on uvloop instead of asyncio's own loop.
         journal: Whether it writes a journal.
-        monitor: Whether the invariants are evaluated after each step.
+        monitor: Whether the invariants are evaluated.
     """
 
     name: str
