@@ -500,6 +500,8 @@ class Executor:
                 f"inflight_limit: expected at least {unanswered}, because so many posts of the earlier run may still "
                 f"count at the venue; got {self.config.inflight_limit}"
             )
+        if self._earlier.torn_frames:
+            log.warning("journal_cut_short", torn=self._earlier.torn_frames, means="a crash cut the last record short")
         items = [item for post in left.posts for item in post.items]
         for intent in (*items, *left.never_sent, *left.lost_cancels):
             self._expect(intent, "left open by an earlier run")

@@ -362,9 +362,9 @@ def _positive(value: object, what: str, where: str, error: type[BadRequest]) -> 
     if isinstance(value, float):
         raise error(f"{where}: {what} {value!r} is refused: a float is not exact, give a Decimal or a str")
     if isinstance(value, str) and len(value) <= _MAX_DIGITS and _PLAIN.fullmatch(value):
-        number = Decimal(value)  # nothing but digits: finite, of sane length, and positive unless they are all zeros
-        if number:
-            return number
+        digits = Decimal(value)  # finite, of sane length, and positive unless all of them are zeros
+        if digits:
+            return digits
     number = value if isinstance(value, Decimal) else _parsed(value)
     if number is None:
         raise error(f"{where}: {what} is refused: {shown(value)} is no decimal number")

@@ -258,9 +258,9 @@ _CATALOGUE: Final = f"""
 The findings are those of [findings.md](findings.md). An invariant is checked at a level if that level fails when the
 invariant does not hold; {LIVE} evaluates it before a step takes effect and trips the hard stop. *TLC must break it*
 names the configurations of the model, each with one rule or precaution removed, in which TLC has to find it broken.
-*Broken first by* names the mistakes, put back into the code that runs, that showed as a violation of it before they showed as
-anything else; the suite compares every step with a reference model too, and that notices many a mistake before any
-invariant does.
+*Broken first by* names the mistakes, put back into the code that runs, that showed as a violation of it before they
+showed as anything else; the suite compares every step with a reference model too, and that notices many a mistake
+before any invariant does.
 
 ### Invariants
 

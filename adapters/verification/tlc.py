@@ -24,7 +24,8 @@ JAR_SHA256: Final = "58c6df9a1045beb341ee947bc640fe8d89988ad1d0b700e392aa8dd9750
 DEADLOCK: Final = "Deadlock"
 """What a run is said to violate that came to a state without a successor."""
 
-_HEAP: Final = "-Xmx2g"
+_MEMORY: Final = ("-Xmx2g", "-Xss64m")
+"""Heap, and stack: TLC reads a recorded run of thousands of lines by recursion."""
 _BRIEF: Final = "-XX:TieredStopAtLevel=1"
 """Java's second compiler costs a brief run more than it gains."""
 _ONLY_AT_THE_END: Final = "1440"
@@ -73,7 +74,7 @@ class Tlc:
             TlcFailed: It came to no verdict within `timeout_s` seconds, or at all.
         """
         with TemporaryDirectory(prefix="hip3-tlc-") as scratch:
-            command = [self.java, "-XX:+UseParallelGC", _HEAP]
+            command = [self.java, "-XX:+UseParallelGC", *_MEMORY]
             command += [_BRIEF] if brief else []
             command += ["-cp", str(self.jar), "tlc2.TLC", "-workers", "1", "-metadir", scratch, "-cleanup"]
             command += ["-coverage", _ONLY_AT_THE_END, "-config", str(config), module.name]

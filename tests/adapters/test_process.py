@@ -15,7 +15,8 @@ import asyncio, gc, sys
 from adapters import process
 
 async def main():
-    print(type(asyncio.get_running_loop()).__module__.partition(".")[0], gc.get_threshold(), gc.get_freeze_count() > 10_000)
+    loop = type(asyncio.get_running_loop()).__module__.partition(".")[0]
+    print(loop, gc.get_threshold(), gc.get_freeze_count() > 10_000)
     return 7
 
 print(process.run(main()))

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import os
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -16,6 +17,7 @@ import msgspec
 
 from adapters.config import Config
 from adapters.executor import Executor
+from adapters.journal import Changes, Step
 from adapters.outcomes import describe
 from machines import events as ev
 from machines.intent import Intent
@@ -51,17 +53,26 @@ async def _live(config: Config, mids: dict[str, Decimal], seed: int, pause_s: fl
         os.write(file, msgspec.json.encode(line) + b"\n")
 
     executor = Executor(config, config.key.load())
-    told_before = executor.on_effect
+    told_before, append_before = executor.on_effect, executor.journal.append
+    accepted: list[Told] = []  # and not recorded yet: a submit of this process itself is written down a little later
+
+    def append(steps: Sequence[Step], changes: Changes) -> int:
+        last = append_before(steps, changes)
+        for line in accepted:
+            say(line)
+        accepted.clear()
+        return last
 
     def on_effect(effect: ev.Effect) -> None:
         told_before(effect)
         match effect:
             case ev.Admitted(admission, Intent() as intent) if admission.accepted:
-                say(Told(intent.seq, "accepted", intent.cloid))
+                accepted.append(Told(intent.seq, "accepted", intent.cloid))
             case ev.IntentEnded(intent) if intent.outcome is not None:
                 say(Told(intent.seq, "ended", intent.cloid, describe(intent.outcome)))
 
     executor.on_effect = on_effect  # type: ignore[method-assign]
+    executor.journal.append = append  # type: ignore[method-assign]
     executor.start()
     workload = Workload(executor, mids, seed)
     with contextlib.suppress(asyncio.CancelledError):
