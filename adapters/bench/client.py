@@ -82,7 +82,7 @@ async def perform(job: Job) -> Measures:
 async def _steady(client: Client, load: Steady, window: Window) -> Measures:
     """Open the window over calls that are under way already, and close it before they end."""
     stopped = asyncio.Event()
-    calling = asyncio.create_task(_calls(client, load, _until(stopped), window))
+    calling = asyncio.create_task(calls(client, load, _until(stopped), window))
     try:
         await _unless_done(calling, load.warm_up_s)
         with window:
@@ -133,7 +133,7 @@ async def _course(client: Client, load: Course, window: Window, folder: Path) ->
     with window:
         for number in range(1, load.marks + 1):
             began = time.perf_counter()
-            await _calls(client, load, iter(range(part // load.per_call)), window)
+            await calls(client, load, iter(range(part // load.per_call)), window)
             rate = part / (time.perf_counter() - began)
             journal_mb = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
             course.append(
@@ -142,7 +142,7 @@ async def _course(client: Client, load: Course, window: Window, folder: Path) ->
     return window.measures(course=tuple(course))
 
 
-async def _calls(client: Client, load: Steady | Course, turns: Iterable[object], window: Window) -> None:
+async def calls(client: Client, load: Steady | Course, turns: Iterable[object], window: Window) -> None:
     """Place orders, with as many calls under way as the load says, for as long as there are turns."""
     pause_s = load.pause_ms / 1_000 if isinstance(load, Steady) else 0.0
     await asyncio.gather(*(_caller(client, load.per_call, turns, window, pause_s) for _ in range(load.calls)))

@@ -17,3 +17,7 @@ class RunFailed(BenchError):
 
 class NeedsLinux(BenchError):
     """The machine is none that the benchmark can measure on."""
+
+
+class NotProfiled(BenchError):
+    """There is no such scenario, or it is no steady load."""
