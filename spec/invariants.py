@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import Final
 
 from machines.inflight import InflightState
@@ -173,9 +173,7 @@ def _cancels_before_reduce_only_before_new(now: Snapshot) -> str | None:
     post = now.in_hand
     if post is None or post.priority is None:
         return None
-    for priority, queue in now.queues.items():
-        if priority is post.priority:
-            break
+    for priority, queue in takewhile(lambda earlier: earlier[0] is not post.priority, now.queues.items()):
         if queue.queued:
             return f"post {post.post_id} carries {post.priority.value} items while {priority.value} items wait"
     return None

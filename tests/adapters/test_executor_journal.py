@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from adapters import driver
 from adapters.commands import CommandSession
 from adapters.config import JournalTerms
 from adapters.driver import FLUSH_MS
@@ -288,9 +289,10 @@ def without_its_database(path: Path) -> Iterator[None]:
     [(without_its_database, "can't be opened or written"), (locked, "another program holds a lock")],
 )
 async def test_what_can_not_be_put_away_is_recorded_all_the_same_and_nothing_after_it(
-    breaking: Breaking, said: str
+    breaking: Breaking, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The redo log takes the steps; that the database does not is noticed some milliseconds later."""
+    monkeypatch.setattr(driver, "FLUSH_MS", 500)  # time enough for the answer, on a slow machine too
     async with live(tick_ms=0) as world:
         await outcomes([world.executor.submit(resting_order())])
         with breaking(world.journal):
