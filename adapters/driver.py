@@ -462,12 +462,12 @@ class Driver:
 
     def _on_flush(self) -> None:
         self._flush = None
+        self._unsettled = False
         self._unasked(partial(self._turn, self._conclude))
         self._settle()
 
     def _settle(self) -> None:
         """Let the journal put away what was written down since the last time."""
-        self._unsettled = False
         if self.journal_fault is None:
             try:
                 self._recorder.journal.settle()

@@ -282,7 +282,7 @@ async def broken(world: Live) -> tuple[list[Any], asyncio.Task[Any], asyncio.Tas
     queued = [world.executor.submit(resting_order()), world.executor.submit(cancel(cloid(3)))]
     reading = asyncio.create_task(collect(world.executor.events()))
     waiting = asyncio.create_task(world.executor.wait_fault())
-    await asyncio.sleep(0)
+    await until(lambda: world.executor.driver._flush is None)  # it looks at the invariants, and would halt first
     return [flying, *queued], reading, waiting
 
 
