@@ -5,7 +5,8 @@ all, those of the present run included (an executor may run for months). A row g
 gone, and only if nothing of it is open: what recovery needs stays, however old. Of the rows that go, the highest nonce
 and numbers are kept in `runs`.
 
-Each sweep does a bounded piece of work. Rows are looked through a page at a time, round and round.
+Each sweep does a bounded piece of work. Rows are looked through a page at a time, round and round. A file that is too
+large is swept as it is written, twice as much as comes in, so that no load lets it grow.
 """
 
 from __future__ import annotations
@@ -85,6 +86,15 @@ class Sweeper:
         self._retention = retention
         self._clock = clock
         self._cursors = dict.fromkeys(_TABLES, 0)
+        self._unswept = 0  # steps written since it was last seen whether the file is too large
+
+    def wrote(self, steps: int) -> None:
+        """So many steps more are in the database: delete more than that, if it is too large."""
+        self._unswept += steps
+        while self._unswept >= SWEEP // 2:
+            self._unswept -= SWEEP // 2
+            if self._too_large:
+                self.sweep()
 
     def sweep(self) -> None:
         """Do a bounded piece of work, in one transaction."""
@@ -119,11 +129,15 @@ class Sweeper:
         ).fetchone()[0]
         too_many = self._run - 1 - self._retention.runs
         cut = step_id(max(too_old or 0, too_many, 0) + 1, 0)
-        pages = self._pragma("page_count") - self._pragma("freelist_count")
-        if pages * self._pragma("page_size") > self._retention.bytes:
+        if self._too_large:
             newest = self._db.execute("SELECT max(id) FROM steps").fetchone()[0]
             cut = max(cut, newest or 0)
         return cut
+
+    @property
+    def _too_large(self) -> bool:
+        pages = self._pragma("page_count") - self._pragma("freelist_count")
+        return pages * self._pragma("page_size") > self._retention.bytes
 
     def _sweep_rows(self, table: _Table, floor: int) -> None:
         """Delete finished rows that were last written before step `floor`, among the next page of a table."""

@@ -5,7 +5,7 @@ what has gathered there into the database, a few milliseconds later. With `norma
 this process, however it comes: it is in the system's hands when `append` returns. With `full` it survives the end of
 the system too: it is on the disk (`fdatasync`). docs/journal.md has what each costs.
 
-The write-ahead log of the database is copied into it by `maintain`, in a moment in which nothing waits, not by the
+The write-ahead log of the database is copied into it by another thread (adapters/journal/checkpoint.py), not by the
 transaction that happens to fill it. An append that fails may have reached the file all the same (the write went
 through, the `fdatasync` after it did not), so a restart may find steps whose append failed: whole, and without any
 effect, because effects come after the append.
@@ -24,6 +24,7 @@ from typing import Any, Final, Literal, Self, TypeAlias
 import msgspec
 
 from adapters.journal import wal
+from adapters.journal.checkpoint import Checkpoints
 from adapters.journal.claims import Claims
 from adapters.journal.errors import JournalError, JournalMisused, JournalUnwritable, named, naming
 from adapters.journal.lock import JournalLock
@@ -39,10 +40,8 @@ Durability: TypeAlias = Literal["normal", "full"]
 
 BUSY_S: Final = 1.0
 """How long a lock of another program is waited for; a post waits 3 s at least for its reply."""
-_CHECKPOINT_STEPS: Final = 100
-"""Steps after which `maintain` copies the log into the database: about 2 MB of log."""
-_CHECKPOINT_PAGES: Final = 4_000
-"""Pages of log (16 MB) at which a transaction does it, if nobody calls `maintain`."""
+_FEW_STEPS: Final = 100
+"""Steps after which the log is copied when nothing else is to do: about 2 MB of it."""
 _PENDING_STEPS: Final = 2_000
 """Steps at which an append settles by itself, if nobody calls `settle`: about 1.5 MB of redo log."""
 
@@ -52,7 +51,7 @@ _encode: Final = msgspec.json.Encoder().encode
 class SqliteJournal:
     """A run's record in an SQLite file; see `Journal` for what its methods promise.
 
-    Everything happens on the thread that opened it.
+    Everything that is asked of it happens on the thread that opened it.
     """
 
     def __init__(
@@ -81,8 +80,8 @@ class SqliteJournal:
         self._base = step_id(recovered.run, 0)
         self._next = 0
         self._crc = 0
-        self._steps_in_log = 0
         self._until_it_fails = _UntilItFails(path, db, lock)
+        self._checkpoints = Checkpoints(path, db, BUSY_S)
 
     @classmethod
     def open(cls, path: Path, *, signer: str, durability: Durability, retention: Retention, clock: Clock) -> Self:
@@ -163,13 +162,13 @@ class SqliteJournal:
             return None if settled is None else settled.outcome
 
     def settle(self) -> None:
-        """Move what was appended since the last time into the database, in one transaction.
+        """Move what was appended since the last time into the database, in one transaction; let it not grow too large.
 
         Raises:
             JournalError: It failed, and nothing more will be recorded; what was appended stands in the redo log.
         """
         with self._until_it_fails:
-            self._settle()
+            self._sweeper.wrote(self._settle())
 
     def maintain(self) -> None:
         """Delete a piece of what need not be kept, and copy the log into the database if it has grown.
@@ -180,9 +179,7 @@ class SqliteJournal:
         with self._until_it_fails:
             self._settle()
             self._sweeper.sweep()
-            if self._steps_in_log >= _CHECKPOINT_STEPS:
-                self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-                self._steps_in_log = 0
+            self._checkpoints.copy(_FEW_STEPS)
 
     def close(self, clean: bool) -> None:
         """End the run and free the lock; a journal that failed records no end.
@@ -199,6 +196,7 @@ class SqliteJournal:
                         (self._clock.now_ms(), clean, self._next, self.run),
                     )
         finally:
+            self._checkpoints.close()
             self._db.close()
             self._redo.close()
             self._lock.release()
@@ -228,16 +226,19 @@ class SqliteJournal:
             self._settle()
         return self._next - 1
 
-    def _settle(self) -> None:
+    def _settle(self) -> int:
+        """Move what is pending; how many steps that were."""
         pending = self._pending
         if not pending:
-            return
+            return 0
         for file in self._files:
             _see_that_it_is_there(*file)
         pending.write(self._db, self.path)
-        self._steps_in_log += len(pending.steps)
+        written = len(pending.steps)
         pending.clear()
         self._redo.clear()
+        self._checkpoints.wrote(written)
+        return written
 
     def _see_that_it_may(self, steps: Sequence[Step]) -> None:
         if not steps:
@@ -290,7 +291,7 @@ def _connect(path: Path, durability: Durability) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
     try:
         db.execute(f"PRAGMA synchronous = {durability.upper()}")
-        db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+        db.execute("PRAGMA wal_autocheckpoint = 0")
     except BaseException:
         db.close()
         raise

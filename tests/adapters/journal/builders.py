@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Iterator
+from concurrent.futures import wait
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import copyfile
@@ -55,6 +57,25 @@ def journal_at(path: Path, **options: Any) -> Iterator[SqliteJournal]:
         yield journal
     finally:
         journal.close(clean=True)
+
+
+@contextmanager
+def room_for(length: int) -> Iterator[None]:
+    """No file may grow beyond so many bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (length, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def copied(journal: SqliteJournal) -> None:
+    """Wait until the copy of the log that is under way, if any, has ended, and let the journal see it."""
+    copy = journal._checkpoints._copy
+    if copy is not None:
+        wait([copy])
+        journal.maintain()
 
 
 def cloid_of(intent: int) -> str:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import resource
 import shutil
 import sqlite3
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from shutil import copyfile
 from zlib import crc32
@@ -37,6 +35,7 @@ from tests.adapters.journal.builders import (
     crash_copy,
     journal_at,
     open_journal,
+    room_for,
     steps_of,
     tell,
 )
@@ -120,17 +119,6 @@ def test_an_append_that_finds_room_for_a_part_takes_it_away_again(tmp_path: Path
     with journal_at(path) as after:
         assert (after.recovered.clean, after.recovered.torn_frames, after.recovered.unrecorded) == (False, 0, True)
         assert steps_of(path, 1) == found
-
-
-@contextmanager
-def room_for(length: int) -> Iterator[None]:
-    """No file may grow beyond so many bytes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (length, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("room", [0, 10, 6_000])

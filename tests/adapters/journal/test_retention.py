@@ -24,6 +24,7 @@ from tests.adapters.journal.builders import (
     STEPS_PER_ORDER,
     Story,
     cloid_of,
+    copied,
     crash_copy,
     intent_row,
     journal_at,
@@ -274,3 +275,21 @@ def test_a_run_that_is_too_large_itself_loses_its_oldest_steps(tmp_path: Path) -
     with journal_at(path) as journal:
         assert (journal.recovered.last_intent_seq, journal.recovered.last_post_id) == (1_000, 1_000)
         assert journal.recovered.last_nonce == STARTED + 1_000
+
+
+def test_no_load_lets_a_journal_grow_too_large_whether_there_is_time_to_tidy_up_or_not(tmp_path: Path) -> None:
+    path, size = tmp_path / "journal.db", 500_000
+    with journal_at(path, retention=Retention(bytes=size)) as journal:
+        story, largest = Story(), 0
+        for seq in range(12 * SWEEP):
+            journal.append(*story.told(seq))
+            if seq % 20 == 0:
+                journal.settle()
+            if seq % 1_000 == 0:
+                journal._checkpoints.copy(0)
+                copied(journal)
+                largest = max(largest, path.stat().st_size)
+        assert size < largest < size + 300 * 4096
+        kept = steps_of(path, 1)
+        assert kept == [story.told(seq)[0][0] for seq in range(12 * SWEEP - len(kept), 12 * SWEEP)]
+    assert verify(path).findings == ()

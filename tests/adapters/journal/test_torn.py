@@ -13,6 +13,7 @@ import pytest
 from adapters.journal import Changes, Retention, redo, verify
 from tests.adapters.journal.builders import (
     Story,
+    copied,
     crash_copy,
     journal_at,
     open_journal,
@@ -111,6 +112,7 @@ def test_what_an_earlier_round_of_the_log_left_is_not_taken_for_a_torn_record(tm
         journal.append(*story.told(seq))
         journal.settle()
     journal.maintain()
+    copied(journal)
     before = os.path.getsize(f"{path}-wal")
     journal.append(*story.told(120))
     journal.settle()
