@@ -16,9 +16,10 @@ socket (finding B2).
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from itertools import islice, takewhile
 from typing import Final
+
+from msgspec import Struct
 
 from machines.errors import InvalidSetting
 from machines.inflight import InflightTracker
@@ -28,8 +29,7 @@ from machines.snapshot import QueueView
 PRIORITIES: Final = tuple(Priority)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueueLimits:
+class QueueLimits(Struct, frozen=True, kw_only=True):
     """The most items that each queue holds, and that a batch carries (finding B3).
 
     Raises:
@@ -42,7 +42,7 @@ class QueueLimits:
     batch: int = 50
 
     def __post_init__(self) -> None:
-        for name in self.__slots__:
+        for name in self.__struct_fields__:
             if getattr(self, name) < 1:
                 raise InvalidSetting(f"queue limit {name!r} must be at least 1, got {getattr(self, name)}")
 
@@ -52,8 +52,7 @@ class QueueLimits:
         return limit
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """What one post carries: items of one queue, one action kind, in order of submission."""
 
     priority: Priority

@@ -2,12 +2,16 @@
 
 A run is a sequence of (event, effects); recorded, it can be replayed (design.md, One owner). Every event that a
 connection causes carries its epoch, so that what a dead connection still says is recognised as late.
+
+All of it is frozen `Struct`s, like all values that the machines make: a dozen are made for each order, and a frozen
+dataclass takes four to sixteen times as long, because its `__init__` sets each field by a call.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from machines.intent import Admission, Intent, ItemResult, Outcome, Request
 from machines.nonce import Drift
@@ -18,55 +22,47 @@ from machines.settlement import OrderRecord
 # ---------------------------------------------------------------------------------------------- from the owner
 
 
-@dataclass(frozen=True, slots=True)
-class Submit:
+class Submit(Struct, frozen=True):
     """The strategy wants this done; prices, sizes and names were checked already."""
 
     request: Request
 
 
-@dataclass(frozen=True, slots=True)
-class StopTripped:
+class StopTripped(Struct, frozen=True):
     """The operator, or the watch over the invariants, stops new orders."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class StopReset:
+class StopReset(Struct, frozen=True):
     """The operator lets new orders pass again."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class DrainStarted:
+class DrainStarted(Struct, frozen=True):
     """Shut down: accept nothing more, send what closes risk, wait for open posts."""
 
 
-@dataclass(frozen=True, slots=True)
-class Closed:
+class Closed(Struct, frozen=True):
     """The connection is closed for good; what is still open ends now."""
 
 
 # ---------------------------------------------------------------------------------------------- from the clock
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(Struct, frozen=True):
     """Time to send: at most one post follows (finding B1)."""
 
 
-@dataclass(frozen=True, slots=True)
-class TimePassed:
+class TimePassed(Struct, frozen=True):
     """The next deadline may have come."""
 
 
 # --------------------------------------------------------- from the hand-over, in the same step as its `Transmit`
 
 
-@dataclass(frozen=True, slots=True)
-class PostWritten:
+class PostWritten(Struct, frozen=True):
     """The frame of the post in hand was handed to the open socket of connection `epoch`."""
 
     post_id: int
@@ -74,16 +70,14 @@ class PostWritten:
     epoch: int
 
 
-@dataclass(frozen=True, slots=True)
-class SendRefused:
+class SendRefused(Struct, frozen=True):
     """The hand-over failed before any byte: the frame is certainly not out."""
 
     post_id: int
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class SendBroken:
+class SendBroken(Struct, frozen=True):
     """The hand-over failed later: the frame may be out (finding X1)."""
 
     post_id: int
@@ -95,30 +89,25 @@ class SendBroken:
 # ----------------------------------------------------------------------------------------- from the connection
 
 
-@dataclass(frozen=True, slots=True)
-class MessageWritten:
+class MessageWritten(Struct, frozen=True):
     """A message that is no post (ping, subscription) was written; it counts toward the message rate."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectStarted:
+class ConnectStarted(Struct, frozen=True):
     """A connection attempt begins."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionOpened:
+class ConnectionOpened(Struct, frozen=True):
     """The attempt succeeded: a new epoch."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionLost:
+class ConnectionLost(Struct, frozen=True):
     """The connection, or the attempt, is gone."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class ReplyReceived:
+class ReplyReceived(Struct, frozen=True):
     """A reply to a post arrived on connection `epoch`."""
 
     epoch: int
@@ -126,8 +115,7 @@ class ReplyReceived:
     reply: PostReply
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorReceived:
+class ErrorReceived(Struct, frozen=True):
     """An error frame arrived; `post_id` is the post that it names, or None (finding X5)."""
 
     epoch: int
@@ -135,23 +123,20 @@ class ErrorReceived:
     post_id: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class OrderSeen:
+class OrderSeen(Struct, frozen=True):
     """The order stream says what became of the order `cloid` (finding X7)."""
 
     cloid: str
     record: OrderRecord
 
 
-@dataclass(frozen=True, slots=True)
-class OrderGone:
+class OrderGone(Struct, frozen=True):
     """The order `cloid` rested, and is no longer among the open ones; what became of it was missed."""
 
     cloid: str
 
 
-@dataclass(frozen=True, slots=True)
-class FillSeen:
+class FillSeen(Struct, frozen=True):
     """The stream of trades has one of the order `cloid`: it ran, whatever else is not known of it (finding X7).
 
     Attributes:
@@ -165,8 +150,7 @@ class FillSeen:
     size: str
 
 
-@dataclass(frozen=True, slots=True)
-class LookedUp:
+class LookedUp(Struct, frozen=True):
     """The answer to a `LookUp`; None if the venue knows no such order (settlement.md, rule 9)."""
 
     post_id: int
@@ -174,16 +158,14 @@ class LookedUp:
     record: OrderRecord | None
 
 
-@dataclass(frozen=True, slots=True)
-class LookUpFailed:
+class LookUpFailed(Struct, frozen=True):
     """A `LookUp` was not answered, which counts for nothing."""
 
     post_id: int
     seq: int
 
 
-@dataclass(frozen=True, slots=True)
-class Recovered:
+class Recovered(Struct, frozen=True):
     """What an earlier run left unsettled, from the journal; comes first, if at all.
 
     Attributes:
@@ -199,20 +181,17 @@ class Recovered:
     lost_cancels: tuple[Intent, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ServerTimeLearned:
+class ServerTimeLearned(Struct, frozen=True):
     """The server's time, in unix ms."""
 
     server_time_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class MarketsLoaded:
+class MarketsLoaded(Struct, frozen=True):
     """The markets are known."""
 
 
-@dataclass(frozen=True, slots=True)
-class BudgetReported:
+class BudgetReported(Struct, frozen=True):
     """The address's action budget, as the venue counts it (protocol.md §3)."""
 
     used: int
@@ -251,8 +230,7 @@ Event: TypeAlias = (
 # ---------------------------------------------------------------------------------------------------- effects
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(Struct, frozen=True):
     """The answer to a submit.
 
     Attributes:
@@ -264,45 +242,39 @@ class Admitted:
     intent: Intent | None
 
 
-@dataclass(frozen=True, slots=True)
-class Transmit:
+class Transmit(Struct, frozen=True):
     """Sign, journal and write this post now, and report the hand-over before anything else."""
 
     post: PostRequest
 
 
-@dataclass(frozen=True, slots=True)
-class PostEnded:
+class PostEnded(Struct, frozen=True):
     """A post ended; its state says how."""
 
     post: PostRequest
 
 
-@dataclass(frozen=True, slots=True)
-class IntentEnded:
+class IntentEnded(Struct, frozen=True):
     """An intent got its outcome: tell its owner, once."""
 
     intent: Intent
 
 
-@dataclass(frozen=True, slots=True)
-class IntentUnknown:
+class IntentUnknown(Struct, frozen=True):
     """The fate of an intent is not known for now; settlement has begun."""
 
     intent: Intent
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class IntentUnsettled:
+class IntentUnsettled(Struct, frozen=True):
     """The executor closes before the fate of an intent is known; the journal keeps it for the next run."""
 
     intent: Intent
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class LookUp:
+class LookUp(Struct, frozen=True):
     """Ask the venue for the record of an order; answer with `LookedUp` or `LookUpFailed`."""
 
     post_id: int
@@ -310,15 +282,13 @@ class LookUp:
     key: str | int
 
 
-@dataclass(frozen=True, slots=True)
-class SettlementOverdue:
+class SettlementOverdue(Struct, frozen=True):
     """These intents have been unknown for too long: an alarm. Their markets take no new orders until it is known."""
 
     intents: tuple[Intent, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Contradiction:
+class Contradiction(Struct, frozen=True):
     """Two sources tell of one order what can't both be true: an alarm; the first one stays (finding X7)."""
 
     intent: Intent
@@ -327,38 +297,33 @@ class Contradiction:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class StrayReply:
+class StrayReply(Struct, frozen=True):
     """A reply for no open post: late, repeated or unknown. It changed nothing."""
 
     epoch: int
     post_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class Halted:
+class Halted(Struct, frozen=True):
     """The hard stop tripped just now."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class DriftSeen:
+class DriftSeen(Struct, frozen=True):
     """A sync found the local clock more than 2 s (WARN) or 5 s (ERROR) off."""
 
     drift: Drift
     offset_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class KeyRefused:
+class KeyRefused(Struct, frozen=True):
     """The venue does not accept this signer; no order will pass."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class SwitchRefused:
+class SwitchRefused(Struct, frozen=True):
     """The venue did not set the dead-man's switch: an alarm; it is tried again when it is due."""
 
     reason: str

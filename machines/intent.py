@@ -17,14 +17,15 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, Literal, TypeAlias
 
+from msgspec import Struct
+
 from machines.table import Row, StateMachine, Word
 
 Side: TypeAlias = Literal["buy", "sell"]
 Tif: TypeAlias = Literal["Gtc", "Ioc", "Alo"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trigger:
+class Trigger(Struct, frozen=True, kw_only=True):
     """Makes an order wait for a trigger price (protocol.md §6).
 
     Attributes:
@@ -38,8 +39,7 @@ class Trigger:
     kind: Literal["tp", "sl"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class Order(Struct, frozen=True, kw_only=True):
     """An order to be placed.
 
     Attributes:
@@ -65,8 +65,7 @@ class Order:
     flatten: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cancel:
+class Cancel(Struct, frozen=True, kw_only=True):
     """A cancel of one order, named by its cloid or by the venue's oid (exactly one of them)."""
 
     market: str
@@ -74,8 +73,7 @@ class Cancel:
     oid: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Modify:
+class Modify(Struct, frozen=True, kw_only=True):
     """Replaces one order, named by its cloid or oid (exactly one), by another one with a cloid of its own."""
 
     order: Order
@@ -131,15 +129,13 @@ class Admission(Word):
 # --- outcomes: also what the venue says of an item --------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Resting:
+class Resting(Struct, frozen=True):
     """The order is on the book, or waits for its trigger (then it has no oid yet)."""
 
     oid: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Filled:
+class Filled(Struct, frozen=True):
     """The order traded: size in contracts; average price in USD, None where the source of the news has none."""
 
     oid: int
@@ -147,27 +143,23 @@ class Filled:
     average_price: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Canceled:
+class Canceled(Struct, frozen=True):
     """The cancel was carried out; said of an order: it was on the book, and was canceled without having traded."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(Struct, frozen=True):
     """The venue refused the item; `reason` is its own text (protocol.md §9)."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class NotExecuted:
+class NotExecuted(Struct, frozen=True):
     """The item had no effect and never will; `reason` says where it stopped."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Unknown:
+class Unknown(Struct, frozen=True):
     """The item may or may not have been executed; `reason` says what is missing. Never a rejection."""
 
     reason: str

@@ -5,14 +5,14 @@ The wire format is the adapter's business; these are the four meanings that the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from machines.intent import ItemResult
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(Struct, frozen=True):
     """The venue took the action: status `ok`.
 
     Attributes:
@@ -23,22 +23,19 @@ class Accepted:
     results: tuple[ItemResult, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """The venue refused the whole action: status `err`, with its text."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class GatewayError:
+class GatewayError(Struct, frozen=True):
     """A reply of type `error`: the text mirrors an HTTP status, e.g. `429 Too Many Requests`."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Unreadable:
+class Unreadable(Struct, frozen=True):
     """A reply that names the post but whose content could not be read; `detail` says where reading stopped."""
 
     detail: str

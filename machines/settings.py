@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from machines.batch import QueueLimits
 from machines.errors import InvalidSetting
@@ -20,8 +21,7 @@ SCHEDULE_CANCEL_LEAST_MS: Final = 20_000
 """Half of it, when it is renewed, must leave time for a lost post and the venue's 5 s (protocol.md §6)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CoreSettings:
+class CoreSettings(Struct, frozen=True, kw_only=True):
     """What can be set about the core; the defaults are the venue's limits and design.md's.
 
     Attributes:

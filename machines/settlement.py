@@ -22,6 +22,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from msgspec import Struct
+
 from machines.intent import Cancel, Canceled, Filled, Intent, ItemResult, NotExecuted, Rejected, Resting
 from machines.post import PostRequest
 from machines.table import Row, StateMachine, Word
@@ -187,8 +189,7 @@ ON_BOOK: Final = ("open", "triggered")
 """Statuses with which an order is still on the book; with any other it has ended (protocol.md §8)."""
 
 
-@dataclass(frozen=True, slots=True)
-class OrderRecord:
+class OrderRecord(Struct, frozen=True):
     """What the venue says of an order, in a look-up or in the order stream (protocol.md §5, §8).
 
     Attributes:

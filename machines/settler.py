@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from machines.intent import Cancel, Intent, ItemResult, NotExecuted, Priority
 from machines.post import PostRequest
@@ -29,8 +30,7 @@ LOOK_UPS_AT_ONCE: Final = 8
 _E = SettlementEvent
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """The fate of one item.
 
     Attributes:
@@ -46,8 +46,7 @@ class Finding:
     may_return: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Struct, frozen=True):
     """A look-up to be made.
 
     Attributes:

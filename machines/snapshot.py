@@ -7,7 +7,8 @@ watching a live executor costs the same whatever waits in its queues and however
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from machines.inflight import InflightState
 from machines.intent import Intent, IntentState, Priority
@@ -16,8 +17,7 @@ from machines.session import SessionState
 from machines.settlement import Attempt
 
 
-@dataclass(slots=True)  # not frozen: that would triple what it costs to make one, and one is made at each check
-class QueueView:
+class QueueView(Struct, frozen=True):
     """One queue: what waits, what is outstanding, the most that it may hold, and its first sequence number."""
 
     queued: int
@@ -26,8 +26,7 @@ class QueueView:
     head: int | None
 
 
-@dataclass(slots=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True):
     """What holds now.
 
     Attributes:

@@ -10,8 +10,9 @@ Three answers, and the whole safety of the executor hangs on telling them apart 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, TypeAlias
+
+from msgspec import Struct
 
 from machines.intent import ActionKind, Canceled, Filled, ItemResult, Rejected, Resting
 from machines.reply import Accepted, GatewayError, PostReply, Refused
@@ -24,22 +25,19 @@ SPENT_NONCE: Final = ("Invalid nonce: duplicate nonce", "Invalid nonce: nonce to
 _CANCELS: Final = (ActionKind.CANCEL, ActionKind.CANCEL_BY_CLOID)
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(Struct, frozen=True):
     """Each item's result, in request order."""
 
     results: tuple[ItemResult, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class NeverRan:
+class NeverRan(Struct, frozen=True):
     """Proof that the action had no effect and never will."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Unclear:
+class Unclear(Struct, frozen=True):
     """No proof of anything."""
 
     reason: str

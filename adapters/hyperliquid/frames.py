@@ -12,7 +12,6 @@ is by far the most frequent frame, and is read in one step; whatever has not exa
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -29,16 +28,14 @@ _DETAIL_LENGTH: Final = 200
 _REFUSED_POST: Final = re.compile(r"too many pending post requests id=([0-9]{1,18})")
 
 
-@dataclass(frozen=True, slots=True)
-class PostReplyFrame:
+class PostReplyFrame(msgspec.Struct, frozen=True):
     """The reply to an action post."""
 
     post_id: int
     reply: PostReply
 
 
-@dataclass(frozen=True, slots=True)
-class InfoReplyFrame:
+class InfoReplyFrame(msgspec.Struct, frozen=True):
     """The reply to an info post; `data` is its content as plain JSON values.
 
     The executor asks over HTTP (`info.py`), so the form of these replies, `{"type": …, "data": …}` in the official
@@ -49,55 +46,47 @@ class InfoReplyFrame:
     data: Any
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorFrame:
+class ErrorFrame(msgspec.Struct, frozen=True):
     """An error that is no reply; `post_id` is set only where the message names the post that was refused."""
 
     message: str
     post_id: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Pong:
+class Pong(msgspec.Struct, frozen=True):
     """The answer to a ping."""
 
 
-@dataclass(frozen=True, slots=True)
-class Established:
+class Established(msgspec.Struct, frozen=True):
     """The server's greeting."""
 
 
-@dataclass(frozen=True, slots=True)
-class SubscriptionAck:
+class SubscriptionAck(msgspec.Struct, frozen=True):
     """A stream was started or ended; `kind` is its type, such as `orderUpdates`, or None where the reply has none."""
 
     kind: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class OrderUpdates:
+class OrderUpdates(msgspec.Struct, frozen=True):
     """Orders that changed their state."""
 
     updates: tuple[OrderUpdate, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class UserFills:
+class UserFills(msgspec.Struct, frozen=True):
     """Trades; those of a snapshot are old ones, no new events."""
 
     is_snapshot: bool
     fills: tuple[UserFill, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class OtherChannel:
+class OtherChannel(msgspec.Struct, frozen=True):
     """A frame of a channel that the executor does not read: market data, or one that is new."""
 
     channel: str
 
 
-@dataclass(frozen=True, slots=True)
-class Malformed:
+class Malformed(msgspec.Struct, frozen=True):
     """A frame that can't be read; `detail` says where reading stopped."""
 
     detail: str

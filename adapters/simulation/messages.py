@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from machines.intent import ActionKind, Request
 from machines.reply import PostReply
 from machines.settlement import OrderRecord
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(Struct, frozen=True):
     """A signed post.
 
     Attributes:
@@ -39,32 +39,28 @@ class Frame:
     cancel_at_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """The reply to a post."""
 
     post_id: int
     reply: PostReply
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorText:
+class ErrorText(Struct, frozen=True):
     """An error frame; `post_id` is the post that it names, if it names one."""
 
     message: str
     post_id: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Update:
+class Update(Struct, frozen=True):
     """News of an order, from the order stream."""
 
     cloid: str
     record: OrderRecord
 
 
-@dataclass(frozen=True, slots=True)
-class Fill:
+class Fill(Struct, frozen=True):
     """News of a trade, from the stream of trades."""
 
     cloid: str

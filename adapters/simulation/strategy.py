@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final, TypeVar
+
+from msgspec.structs import replace
 
 from adapters.simulation.faults import Troubles
 from machines.intent import Cancel, Intent, Modify, Order, Request, Tif, Trigger

@@ -20,11 +20,13 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from enum import Enum
 from hashlib import blake2b
 from marshal import dumps
 from typing import Any, Final, TypeAlias
+
+from msgspec import Struct
 
 from adapters.verification.small_venue import Frame, SmallVenue, VenueOrder
 from adapters.verification.world import Reply, World
@@ -266,14 +268,16 @@ class UnknownKind(Exception):
 
 
 def fields_of(value: object) -> list[str]:
-    """The names of all fields of an object, with slots or without.
+    """The names of all fields of a struct or another object, with slots or without.
 
     Raises:
         UnknownKind: It has none that can be seen, so that nothing of it would be kept.
     """
+    if isinstance(value, Struct):
+        return list(value.__struct_fields__)
     names = [name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ())]
     names += list(getattr(value, "__dict__", ()))
-    if not names and not is_dataclass(value):
+    if not names:
         raise UnknownKind(f"can't keep {value!r}: say in adapters/verification what a {type(value).__name__} holds")
     return names
 

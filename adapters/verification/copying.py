@@ -1,6 +1,6 @@
 """Copies a state of the world, so that the search can take every choice in it.
 
-What can't change is shared: numbers, texts, enum members, frozen dataclasses. Everything else is copied, field by
+What can't change is shared: numbers, texts, enum members, frozen values. Everything else is copied, field by
 field, and what two objects share, their copies share. The core is the one exception: its handlers belong to the object
 itself, so its copy is a new core that takes over all the other fields.
 """
@@ -13,6 +13,8 @@ from dataclasses import is_dataclass
 from enum import Enum
 from threading import Lock
 from typing import Any, Final, TypeAlias
+
+from msgspec import Struct
 
 from adapters.verification.abstraction import fields_of
 from adapters.verification.world import World
@@ -41,8 +43,13 @@ def _share(value: Any, _: Memo) -> Any:
 
 
 def _copier_for(value: object) -> Copier:
-    frozen = is_dataclass(value) and getattr(type(value), "__dataclass_params__").frozen  # noqa: B009 untyped
-    return _share if frozen or isinstance(value, Enum) else _object_copier(type(value), fields_of(value))
+    return _share if isinstance(value, Enum) or _frozen(value) else _object_copier(type(value), fields_of(value))
+
+
+def _frozen(value: object) -> bool:
+    if isinstance(value, Struct):
+        return value.__struct_config__.frozen
+    return is_dataclass(value) and bool(getattr(type(value), "__dataclass_params__").frozen)  # noqa: B009 untyped
 
 
 def _object_copier(kind: type, names: list[str]) -> Copier:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import gc
 import sys
 from collections import Counter
-from dataclasses import replace
 from enum import Enum
 from types import FrameType
 from typing import Any, Final
 
 import pytest
+from msgspec.structs import replace
 
 from adapters.journal import Changes
 from adapters.journal.memory import KeptSteps
@@ -127,7 +127,7 @@ def usual() -> Counter[str]:
     line.submit(10)
     line.trade(10)
     calls = calls_of_one_order(line)
-    assert 200 < calls.total() < 700
+    assert 200 < calls.total() < 600
     return calls
 
 

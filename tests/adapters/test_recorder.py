@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from adapters.journal import JournalMisused, PostRow, Recovered, SqliteJournal, Step, verify
 from adapters.recorder import Recorder, facts_of, intent_row, numbered, post_row, recovered_event, restored
@@ -356,7 +356,7 @@ def test_a_second_outcome_is_refused_by_the_journal(desk: RecordedDesk, tmp_path
 def unrecorded(desk: RecordedDesk, expires_ms: int | None) -> tuple[ev.Recovered, Recovered]:
     """What a restart takes up if steps are missing from the journal, and what the journal said."""
     _, journal = desk.crash()
-    left = numbered(msgspec.structs.replace(journal.recovered, unrecorded=True), NOW + 10_000)
+    left = numbered(replace(journal.recovered, unrecorded=True), NOW + 10_000)
     journal.close(clean=False)
     return restored(left, SIGNER, expires_ms), left
 

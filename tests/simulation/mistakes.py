@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple, TypeAlias
 
-import msgspec
 import pytest
+from msgspec import structs
 
 from adapters import recorder
 from adapters.journal import Recovered
@@ -129,7 +129,7 @@ def a_fence_of_another_key_proves_something(patch: Patch) -> None:
     """A fence is believed though it was signed with another key than the post that it fences."""
 
     def with_any_key(recovered: Recovered, signer: str) -> ev.Recovered:
-        return replace(recorder.restored(recovered, signer), same_key=True)
+        return structs.replace(recorder.restored(recovered, signer), same_key=True)
 
     patch.setattr(process, "restored", with_any_key)
 
@@ -140,7 +140,7 @@ def post_ids_begin_again_after_a_restart(patch: Patch) -> None:
     real = Disk.begin_run
 
     def begin_run(self: Disk, signer: str) -> Recovered:
-        return msgspec.structs.replace(real(self, signer), last_post_id=0)
+        return structs.replace(real(self, signer), last_post_id=0)
 
     patch.setattr(Disk, "begin_run", begin_run)
 
@@ -158,7 +158,7 @@ def a_cancel_that_may_have_run_ends_at_the_restart(patch: Patch) -> None:
     def dropping(recovered: Recovered, signer: str) -> ev.Recovered:
         left = recorder.restored(recovered, signer)
         lost = tuple(replace(item, lost=False) for item in left.lost_cancels)
-        return replace(left, never_sent=(*left.never_sent, *lost), lost_cancels=())
+        return structs.replace(left, never_sent=(*left.never_sent, *lost), lost_cancels=())
 
     patch.setattr(process, "restored", dropping)
 

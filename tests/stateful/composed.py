@@ -7,12 +7,13 @@ Each run has its own few troubles: a run in which everything goes wrong at once 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, MultipleResults, initialize, invariant, multiple, precondition
+from msgspec.structs import replace
 
 from machines import events as ev
 from machines.batch import QueueLimits

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Final
 
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant
+from msgspec.structs import replace
 
 from machines.batch import QueueLimits
 from machines.settings import CoreSettings

@@ -61,6 +61,15 @@ def test_copy_is_the_same_state_and_shares_nothing() -> None:
     assert copied.core.inflight is copied.core.posts.inflight, "what two objects share, their copies share"
 
 
+def test_copies_share_what_is_frozen_and_nothing_else() -> None:
+    world = _after(ORDER, *UNKNOWN)
+    copied = copy_of(world)
+    assert copied.scenario is world.scenario, "a frozen dataclass"
+    for seq, intent in world.intents.items():
+        assert copied.intents[seq] is not intent
+        assert copied.intents[seq].request is intent.request, "a frozen struct"
+
+
 def test_copy_and_original_go_the_same_ways() -> None:
     world = _after(ORDER, *UNKNOWN)
     for choice in list(world.choices()):

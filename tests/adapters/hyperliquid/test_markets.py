@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -11,6 +10,7 @@ from hyperliquid.info import Info
 from hyperliquid.utils.signing import float_to_wire
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from adapters.hyperliquid.markets import (
     BadRequest,
