@@ -22,7 +22,7 @@ _BY_CLASS: Final = {kind.__name__: kind for kind in OUTCOME_NAMES}
 
 def describe(outcome: Outcome) -> dict[str, Any]:
     """An outcome as JSON: `outcome` names it, its other fields follow."""
-    return {"outcome": OUTCOME_NAMES[type(outcome)], **msgspec.to_builtins(outcome)}
+    return {"outcome": OUTCOME_NAMES[type(outcome)], **msgspec.structs.asdict(outcome)}
 
 
 def outcome_from(recorded: dict[str, Any]) -> Outcome:

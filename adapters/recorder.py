@@ -14,13 +14,13 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from enum import Enum
 from operator import attrgetter
-from types import NoneType
-from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Final
 
-from msgspec import Struct, convert, to_builtins
+from msgspec import convert, to_builtins
 from msgspec.structs import replace
 
 from adapters.journal import Changes, IntentRow, Journal, Move, PostRow, Recovered, Step
+from adapters.journal.rows import as_json
 from adapters.outcomes import outcome_from
 from machines import events as ev
 from machines.catalogue import MACHINES
@@ -62,7 +62,7 @@ class Recorder:
             JournalError: It is not recorded, and nothing more will be.
         """
         facts = {
-            "settings": _fields(self._core.settings),
+            "settings": self._core.settings,
             "run_id": f"{run_id:016x}",
             "last_nonce": earlier.last_nonce,
             "last_post_id": earlier.last_post_id,
@@ -170,7 +170,7 @@ _HAND_OVER: Final = frozenset({ev.PostWritten, ev.SendRefused, ev.SendBroken})
 def facts_of(event: ev.Event) -> dict[str, Any]:
     """The fields of an event; what a recovered run hands over is written whole, because nothing else of it is here."""
     if type(event) is not ev.Recovered:
-        return _fields(event)
+        return as_json(event)
     # As it was handed over: the step has moved it since.
     return {
         "posts": [
@@ -198,16 +198,31 @@ def _state_taken_up(post: PostRow | PostRequest) -> PostState:
 
 def _asked(effect: ev.Effect) -> dict[str, Any]:
     """What the step asked for. Of what goes out, and of what ends, enough that no other replay says the same."""
-    asked: dict[str, Any] = _plain(effect)
+    asked: dict[str, Any] = {"type": type(effect).__name__}
+    for name in effect.__struct_fields__:
+        asked[name] = _referred(getattr(effect, name))
     if type(effect) is ev.Transmit:  # `isinstance` takes four times as long to say no of a struct
         post = effect.post
-        asked["nonce"], asked["kind"] = post.nonce, post.kind._value_
-        asked["priority"], asked["items"] = _plain(post.priority), [{"intent": item.seq} for item in post.items]
+        asked["nonce"], asked["kind"] = post.nonce, post.kind
+        asked["priority"], asked["items"] = post.priority, _referred(post.items)
         asked["expires_ms"], asked["fence_of"] = post.expires_ms, post.fence_of
     elif type(effect) is ev.IntentEnded:
-        asked["outcome"] = _plain(effect.intent.outcome)
+        asked["outcome"] = effect.intent.outcome
         asked["settled_by"] = effect.intent.settled_by
     return asked
+
+
+def _referred(value: Any) -> Any:
+    """A field of an effect: intents and posts, which go on to change, by their number, and values as they are."""
+    refer = _REFERENCES.get(type(value))
+    return value if refer is None else refer(value)
+
+
+_REFERENCES: Final[dict[type[Any], Callable[[Any], Any]]] = {
+    Intent: lambda intent: {"intent": intent.seq},
+    PostRequest: lambda post: {"post": post.post_id},
+    tuple: lambda items: [_referred(item) for item in items],
+}
 
 
 def intent_row(intent: Intent) -> IntentRow:
@@ -218,10 +233,10 @@ def intent_row(intent: Intent) -> IntentRow:
         market=intent.market,
         priority=intent.priority._value_,
         kind=intent.kind._value_,
-        request=_fields(intent.request),
+        request=as_json(intent.request),
         state=intent.state._value_,
         attempts=intent.attempts,
-        outcome=None if intent.outcome is None else _plain(intent.outcome),
+        outcome=None if intent.outcome is None else as_json(intent.outcome),
     )
 
 
@@ -390,8 +405,8 @@ def _request(kind: ActionKind, facts: dict[str, Any]) -> Request:
     if kind is ActionKind.ORDER:
         return _order(facts)
     if kind is ActionKind.MODIFY:
-        return Modify(**{**facts, "order": _order(facts["order"])})
-    return Cancel(**facts)
+        return Modify(**{**_without_type(facts), "order": _order(facts["order"])})
+    return Cancel(**_without_type(facts))
 
 
 def _order(facts: dict[str, Any]) -> Order:
@@ -401,69 +416,5 @@ def _order(facts: dict[str, Any]) -> Order:
 
 
 def _without_type(facts: dict[str, Any]) -> dict[str, Any]:
+    """Rows of older versions have no type at the top."""
     return {name: value for name, value in facts.items() if name != "type"}
-
-
-def _fields(obj: Any) -> dict[str, Any]:
-    """The fields of a struct as plain values."""
-    fields: dict[str, Any] = _FIELDS[type(obj)](obj)
-    return fields
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON can hold it: objects by their number, structs with their type, enums by their value."""
-    return _PLAIN[type(value)](value)
-
-
-class _Forms(dict[type[Any], Callable[[Any], Any]]):
-    """How a value of each type is made plain, found out once."""
-
-    def __init__(self, form_of: Callable[[type[Any]], Callable[[Any], Any]]) -> None:
-        super().__init__()
-        self._form_of = form_of
-
-    def __missing__(self, kind: type[Any]) -> Callable[[Any], Any]:
-        form = self[kind] = self._form_of(kind)
-        return form
-
-
-def _fields_of(kind: type[Struct], first: str = "") -> Callable[[Any], dict[str, Any]]:
-    """A function that writes the fields of `kind` into a dict, after `first`.
-
-    It is made as the standard library makes the `__init__` of a dataclass: from its text. A loop over the fields takes
-    three times as long, and every step of every order comes through here.
-    """
-    hints = get_type_hints(kind)
-    entries = [
-        f"{name!r}: obj.{name}" if _is_plain(hints[name]) else f"{name!r}: plain(obj.{name})"
-        for name in kind.__struct_fields__
-    ]
-    source = f"lambda obj: {{{first}{', '.join(entries)}}}"
-    fields: Callable[[Any], dict[str, Any]] = eval(source, {"plain": _plain})  # noqa: S307  our own names, no input
-    return fields
-
-
-def _is_plain(hint: Any) -> bool:
-    if get_origin(hint) is Literal:
-        return True
-    return all(map(_is_plain, get_args(hint))) if get_args(hint) else hint in (str, int, bool, NoneType)
-
-
-def _form_of(kind: type[Any]) -> Callable[[Any], Any]:
-    if issubclass(kind, Intent):
-        return lambda intent: {"intent": intent.seq}
-    if issubclass(kind, PostRequest):
-        return lambda post: {"post": post.post_id}
-    if issubclass(kind, Enum):
-        return attrgetter("_value_")
-    if issubclass(kind, tuple | list):
-        return lambda items: [_plain(item) for item in items]
-    if issubclass(kind, str | int | NoneType):
-        return lambda value: value
-    if issubclass(kind, Struct):
-        return _fields_of(kind, f"'type': {kind.__name__!r}, ")
-    return str
-
-
-_FIELDS: Final = _Forms(_fields_of)
-_PLAIN: Final = _Forms(_form_of)

@@ -25,11 +25,12 @@ from machines.errors import InvalidSetting
 from machines.inflight import InflightTracker
 from machines.intent import INTENT, ActionKind, Admission, Intent, IntentEvent, Priority
 from machines.snapshot import QueueView
+from machines.value import Value
 
 PRIORITIES: Final = tuple(Priority)
 
 
-class QueueLimits(Struct, frozen=True, kw_only=True):
+class QueueLimits(Value, frozen=True, kw_only=True):
     """The most items that each queue holds, and that a batch carries (finding B3).
 
     Raises:

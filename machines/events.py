@@ -3,8 +3,8 @@
 A run is a sequence of (event, effects); recorded, it can be replayed (design.md, One owner). Every event that a
 connection causes carries its epoch, so that what a dead connection still says is recognised as late.
 
-All of it is frozen `Struct`s, like all values that the machines make: a dozen are made for each order, and a frozen
-dataclass takes four to sixteen times as long, because its `__init__` sets each field by a call.
+All of it is frozen structs (machines/value.py says why). They are written down by the name of their class and their
+fields, so that they need no `type` of their own.
 """
 
 from __future__ import annotations

@@ -17,15 +17,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, Literal, TypeAlias
 
-from msgspec import Struct
-
 from machines.table import Row, StateMachine, Word
+from machines.value import Value
 
 Side: TypeAlias = Literal["buy", "sell"]
 Tif: TypeAlias = Literal["Gtc", "Ioc", "Alo"]
 
 
-class Trigger(Struct, frozen=True, kw_only=True):
+class Trigger(Value, frozen=True, kw_only=True):
     """Makes an order wait for a trigger price (protocol.md §6).
 
     Attributes:
@@ -39,7 +38,7 @@ class Trigger(Struct, frozen=True, kw_only=True):
     kind: Literal["tp", "sl"]
 
 
-class Order(Struct, frozen=True, kw_only=True):
+class Order(Value, frozen=True, kw_only=True):
     """An order to be placed.
 
     Attributes:
@@ -65,7 +64,7 @@ class Order(Struct, frozen=True, kw_only=True):
     flatten: bool = False
 
 
-class Cancel(Struct, frozen=True, kw_only=True):
+class Cancel(Value, frozen=True, kw_only=True):
     """A cancel of one order, named by its cloid or by the venue's oid (exactly one of them)."""
 
     market: str
@@ -73,7 +72,7 @@ class Cancel(Struct, frozen=True, kw_only=True):
     oid: int | None = None
 
 
-class Modify(Struct, frozen=True, kw_only=True):
+class Modify(Value, frozen=True, kw_only=True):
     """Replaces one order, named by its cloid or oid (exactly one), by another one with a cloid of its own."""
 
     order: Order
@@ -129,13 +128,13 @@ class Admission(Word):
 # --- outcomes: also what the venue says of an item --------------------------------------------------------------
 
 
-class Resting(Struct, frozen=True):
+class Resting(Value, frozen=True):
     """The order is on the book, or waits for its trigger (then it has no oid yet)."""
 
     oid: int | None
 
 
-class Filled(Struct, frozen=True):
+class Filled(Value, frozen=True):
     """The order traded: size in contracts; average price in USD, None where the source of the news has none."""
 
     oid: int
@@ -143,23 +142,23 @@ class Filled(Struct, frozen=True):
     average_price: str | None
 
 
-class Canceled(Struct, frozen=True):
+class Canceled(Value, frozen=True):
     """The cancel was carried out; said of an order: it was on the book, and was canceled without having traded."""
 
 
-class Rejected(Struct, frozen=True):
+class Rejected(Value, frozen=True):
     """The venue refused the item; `reason` is its own text (protocol.md §9)."""
 
     reason: str
 
 
-class NotExecuted(Struct, frozen=True):
+class NotExecuted(Value, frozen=True):
     """The item had no effect and never will; `reason` says where it stopped."""
 
     reason: str
 
 
-class Unknown(Struct, frozen=True):
+class Unknown(Value, frozen=True):
     """The item may or may not have been executed; `reason` says what is missing. Never a rejection."""
 
     reason: str

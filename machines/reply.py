@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from msgspec import Struct
-
 from machines.intent import ItemResult
+from machines.value import Value
 
 
-class Accepted(Struct, frozen=True):
+class Accepted(Value, frozen=True):
     """The venue took the action: status `ok`.
 
     Attributes:
@@ -23,19 +22,19 @@ class Accepted(Struct, frozen=True):
     results: tuple[ItemResult, ...]
 
 
-class Refused(Struct, frozen=True):
+class Refused(Value, frozen=True):
     """The venue refused the whole action: status `err`, with its text."""
 
     reason: str
 
 
-class GatewayError(Struct, frozen=True):
+class GatewayError(Value, frozen=True):
     """A reply of type `error`: the text mirrors an HTTP status, e.g. `429 Too Many Requests`."""
 
     reason: str
 
 
-class Unreadable(Struct, frozen=True):
+class Unreadable(Value, frozen=True):
     """A reply that names the post but whose content could not be read; `detail` says where reading stopped."""
 
     detail: str

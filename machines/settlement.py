@@ -22,11 +22,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from msgspec import Struct
-
 from machines.intent import Cancel, Canceled, Filled, Intent, ItemResult, NotExecuted, Rejected, Resting
 from machines.post import PostRequest
 from machines.table import Row, StateMachine, Word
+from machines.value import Value
 
 ABSENCES_NEEDED: Final = 3
 """How often in a row the venue must not know an order (settlement.md, rule 9)."""
@@ -189,7 +188,7 @@ ON_BOOK: Final = ("open", "triggered")
 """Statuses with which an order is still on the book; with any other it has ended (protocol.md §8)."""
 
 
-class OrderRecord(Struct, frozen=True):
+class OrderRecord(Value, frozen=True):
     """What the venue says of an order, in a look-up or in the order stream (protocol.md §5, §8).
 
     Attributes:

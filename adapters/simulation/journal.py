@@ -19,6 +19,10 @@ _intent: Final = msgspec.json.Decoder(IntentRow).decode
 _post: Final = msgspec.json.Decoder(PostRow).decode
 
 
+def _text_of(outcome: dict[str, Any] | None) -> bytes | None:
+    return None if outcome is None else _encode(outcome)
+
+
 class WriteFailure(Enum):
     """How a write fails: a COMMIT that is reported as failed may have reached the file all the same."""
 
@@ -46,7 +50,7 @@ class Disk:
         self._last_nonces: dict[str, int] = {}
         self._posts: dict[int, tuple[bytes, int, int]] = {}
         self._open_posts: dict[int, None] = {}
-        self._intents: dict[int, tuple[bytes, str | None, dict[str, Any] | None]] = {}
+        self._intents: dict[int, tuple[bytes, str | None, bytes | None]] = {}
         self._open_intents: dict[int, None] = {}
 
     def begin_run(self, signer: str) -> Recovered:
@@ -82,7 +86,7 @@ class Disk:
         for step in steps:
             self._hash.update(step)
         for intent in changes.intents:
-            self._intents[intent.seq] = (_encode(intent), intent.cloid, intent.outcome)
+            self._intents[intent.seq] = (_encode(intent), intent.cloid, _text_of(intent.outcome))
             _keep_if(intent.open, self._open_intents, intent.seq)
         run = len(self._signers)
         for post in changes.posts:
@@ -113,7 +117,7 @@ class Disk:
         """How an intent stands."""
         return _intent(self._intents[seq][0]) if seq in self._intents else None
 
-    def final(self, seq: int) -> tuple[str | None, dict[str, Any] | None] | None:
+    def final(self, seq: int) -> tuple[str | None, bytes | None] | None:
         """What of an intent can't change any more, if it is recorded: its cloid, and its outcome once it has one."""
         return self._intents[seq][1:] if seq in self._intents else None
 
@@ -180,7 +184,7 @@ class MemoryJournal:
             if row.seq <= earlier.last_intent_seq and row.seq not in self._inherited_intents:
                 raise JournalMisused(f"intent {row.seq} belongs to an earlier run")
             cloid, outcome = disk.final(row.seq) or (row.cloid, None)
-            if cloid != row.cloid or outcome not in (None, row.outcome):
+            if cloid != row.cloid or outcome not in (None, _text_of(row.outcome)):
                 raise JournalMisused(f"intent {row.seq} has another cloid, or another outcome, in the journal")
         for post in changes.posts:
             if post.post_id <= earlier.last_post_id and post.post_id not in self._inherited_posts:

@@ -1,0 +1,13 @@
+"""What requests, outcomes, replies and records are made of.
+
+A dozen are made for each order. A frozen `msgspec.Struct` takes a tenth of the time that a frozen dataclass takes, whose
+`__init__` sets each field by a call; and it can be written down as JSON as it is.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Value(Struct, frozen=True, tag_field="type", tag=True):
+    """Plain data that never changes, and names its class as `type` in JSON."""
