@@ -235,6 +235,10 @@ def test_every_kind_of_request_comes_back_as_it_was(desk: RecordedDesk, request_
     for name in ("seq", "cloid", "priority", "kind", "alo", "market"):
         assert getattr(item, name) == getattr(submitted, name)
     assert as_text(item.request) == as_text(submitted.request)
+    (row,) = journal.recovered.intents
+    untyped = {name: value for name, value in row.request.items() if name != "type"}  # as older versions wrote it
+    (older,) = restored(replace(journal.recovered, intents=(replace(row, request=untyped),)), SIGNER).never_sent
+    assert older.request == item.request
 
 
 def as_text(request: Request) -> Request:
