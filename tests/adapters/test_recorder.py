@@ -9,10 +9,11 @@ from typing import Final
 
 import msgspec
 import pytest
+from msgspec import to_builtins
 from msgspec.structs import replace
 
 from adapters.journal import JournalMisused, PostRow, Recovered, SqliteJournal, Step, verify
-from adapters.recorder import Recorder, facts_of, intent_row, numbered, post_row, recovered_event, restored
+from adapters.recorder import Recorder, facts_of, numbered, post_row, recovered_event, restored
 from machines import events as ev
 from machines.clock import ManualClock
 from machines.errors import IllegalEvent
@@ -349,7 +350,7 @@ def test_a_second_outcome_is_refused_by_the_journal(desk: RecordedDesk, tmp_path
     other.recorder.record(ev.TimePassed(), ())
     with pytest.raises(JournalMisused, match="an outcome is final"):
         other.recorder.commit()
-    assert intent_row(item).outcome != other.journal.outcome_of(ONE)
+    assert to_builtins(item.outcome) != other.journal.outcome_of(ONE)
     assert post_row(other.posts[2], None).settlement is None
     other.journal.close(clean=False)
 

@@ -15,9 +15,11 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Final
 
+import msgspec
 import pytest
 
 from adapters.journal import IntentRow, OpenPost, PostRow, Recovered
+from adapters.journal.recovery import decode_intent
 from adapters.recorder import intent_row, post_row, restored
 from machines import events as ev
 from machines.clock import ManualClock
@@ -408,7 +410,9 @@ class World:
             last_signer=self.signer,
             clean=False,
             torn_frames=0,
-            intents=tuple(row for _, row in sorted(self._intent_rows.items()) if row.open),
+            intents=tuple(
+                decode_intent(msgspec.json.encode(row)) for _, row in sorted(self._intent_rows.items()) if row.open
+            ),
             posts=tuple(
                 OpenPost(row, self.run, self._signers[post_id])
                 for post_id, row in sorted(self._post_rows.items())
