@@ -318,7 +318,10 @@ CLOSING = resting_order(side="sell", price="99000", tif="Ioc", reduce_only=True)
 
 
 @pytest.mark.parametrize(("order", "goes_out"), [(resting_order(), False), (CLOSING, True)])
-async def test_a_journal_that_fails_in_the_step_that_sends_lets_no_new_order_out(order: Order, goes_out: bool) -> None:
+async def test_a_journal_that_fails_in_the_step_that_sends_lets_no_new_order_out(
+    order: Order, goes_out: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "FLUSH_MS", 500)  # else the failure may be noticed before that step
     async with live(tick_ms=0) as world:
         await world.executor.submit(crossing_order())
         ticket = world.executor.submit(order)
