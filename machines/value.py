@@ -1,7 +1,7 @@
 """What requests, outcomes, replies and records are made of.
 
-A dozen are made for each order. A frozen `msgspec.Struct` takes a tenth of the time of a frozen dataclass, whose
-`__init__` sets each field by a call; and it can be written down as JSON as it is.
+A dozen are made for each order. A frozen dataclass, whose `__init__` sets each field by a call, takes four to sixteen
+times as long to make as a frozen `msgspec.Struct`; and a struct can be written down as JSON as it is.
 """
 
 from __future__ import annotations

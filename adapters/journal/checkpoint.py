@@ -13,6 +13,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
+FEW_STEPS: Final = 100
+"""Steps after which the log is copied when nothing else is to do: about 2 MB of it."""
 MANY_STEPS: Final = 5_000
 """Steps after which the log is copied, however much else there is to do: 5 to 10 MB of it."""
 LONG_LOG: Final = 8_000
@@ -21,11 +23,7 @@ _COPY: Final = "PRAGMA wal_checkpoint(PASSIVE)"
 
 
 class Checkpoints:
-    """Copies the log of one journal.
-
-    Attributes:
-        steps: Steps written since a copy last began.
-    """
+    """Copies the log of one journal."""
 
     def __init__(self, path: Path, db: sqlite3.Connection, patience_s: float) -> None:
         """Copy what `db`, a connection of the calling thread, writes to the journal at `path`.
@@ -33,10 +31,10 @@ class Checkpoints:
         Raises:
             sqlite3.Error: It can't be opened once more.
         """
-        self.steps = 0
         self._db = db
         self._beside = sqlite3.connect(path, timeout=patience_s, isolation_level=None, check_same_thread=False)
         self._thread = ThreadPoolExecutor(1, "checkpoint")
+        self._steps = 0  # written since a copy last began
         self._copy: Future[int] | None = None  # under way, or its end was not seen yet
         try:
             self._beside.execute("SELECT 1 FROM runs").fetchone()  # a file is opened by what is first asked of it
@@ -50,7 +48,7 @@ class Checkpoints:
         Raises:
             sqlite3.Error: The last copy failed, or copying the rest did.
         """
-        self.steps += steps
+        self._steps += steps
         self.copy(MANY_STEPS)
 
     def copy(self, least: int) -> None:
@@ -63,8 +61,8 @@ class Checkpoints:
             ended, self._copy = self._copy, None
             if ended.result() > LONG_LOG:
                 self._db.execute(_COPY).fetchone()
-        if self._copy is None and self.steps >= least:
-            self.steps = 0
+        if self._copy is None and self._steps >= least:
+            self._steps = 0
             self._copy = self._thread.submit(self._copied)
 
     def close(self) -> None:

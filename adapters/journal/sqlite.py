@@ -24,7 +24,7 @@ from typing import Any, Final, Literal, Self, TypeAlias
 import msgspec
 
 from adapters.journal import wal
-from adapters.journal.checkpoint import Checkpoints
+from adapters.journal.checkpoint import FEW_STEPS, Checkpoints
 from adapters.journal.claims import Claims
 from adapters.journal.errors import JournalError, JournalMisused, JournalUnwritable, named, naming
 from adapters.journal.lock import JournalLock
@@ -40,8 +40,6 @@ Durability: TypeAlias = Literal["normal", "full"]
 
 BUSY_S: Final = 1.0
 """How long a lock of another program is waited for; a post waits 3 s at least for its reply."""
-_FEW_STEPS: Final = 100
-"""Steps after which the log is copied when nothing else is to do: about 2 MB of it."""
 _PENDING_STEPS: Final = 2_000
 """Steps at which an append settles by itself, if nobody calls `settle`: about 1.5 MB of redo log."""
 
@@ -179,7 +177,7 @@ class SqliteJournal:
         with self._until_it_fails:
             self._settle()
             self._sweeper.sweep()
-            self._checkpoints.copy(_FEW_STEPS)
+            self._checkpoints.copy(FEW_STEPS)
 
     def close(self, clean: bool) -> None:
         """End the run and free the lock; a journal that failed records no end.

@@ -75,7 +75,7 @@ def copied(journal: SqliteJournal) -> None:
     copy = journal._checkpoints._copy
     if copy is not None:
         wait([copy])
-        journal.maintain()
+        journal._checkpoints.wrote(0)
 
 
 def cloid_of(intent: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from concurrent.futures import wait
 from pathlib import Path
 
 import pytest
@@ -74,8 +75,11 @@ def test_a_copy_that_fails_stops_the_journal_and_loses_nothing(tmp_path: Path) -
         journal.settle()
         with room_for(path.stat().st_size):
             journal.maintain()
+            copy = journal._checkpoints._copy
+            assert copy is not None
+            wait([copy])
             with pytest.raises(JournalFull, match="no room"):
-                copied(journal)
+                journal.maintain()
         with pytest.raises(JournalFull, match="nothing more is recorded since"):
             journal.append(*story.told(STEPS + 200))
     assert len(steps_of(path, 1)) == STEPS + 200
