@@ -74,9 +74,7 @@ class Tlc:
             TlcFailed: It came to no verdict within `timeout_s` seconds, or at all.
         """
         with TemporaryDirectory(prefix="hip3-tlc-") as scratch:
-            command = [self.java, "-XX:+UseParallelGC", *_MEMORY]
-            command += [_BRIEF] if brief else []
-            command += ["-cp", str(self.jar), "tlc2.TLC", "-workers", "1", "-metadir", scratch, "-cleanup"]
+            command = self.command(scratch, brief=brief)
             command += ["-coverage", _ONLY_AT_THE_END, "-config", str(config), module.name]
             try:
                 done = subprocess.run(  # noqa: S603 the jar's hash was checked, the rest is our own
@@ -85,6 +83,15 @@ class Tlc:
             except subprocess.TimeoutExpired:
                 raise TlcFailed(f"{config.name}: no verdict within {timeout_s:.0f} s; is the machine busy?") from None
         return _verdict(config, done.returncode, done.stdout)
+
+    def command(self, scratch: str, *, brief: bool) -> list[str]:
+        """How TLC is called, up to what it shall check; `scratch` is an empty folder that no other run uses.
+
+        TLC unpacks its standard modules into Java's temporary folder and deletes them as it ends: two runs that share
+        one take them from each other.
+        """
+        java = [self.java, "-XX:+UseParallelGC", *_MEMORY, f"-Djava.io.tmpdir={scratch}", *([_BRIEF] if brief else [])]
+        return [*java, "-cp", str(self.jar), "tlc2.TLC", "-workers", "1", "-metadir", scratch, "-cleanup"]
 
 
 def find_tlc() -> Tlc:

@@ -38,8 +38,8 @@ SANDBOXES: Final[dict[str, Sandbox]] = {
 """Where the blocks of a document run."""
 
 _TLC: Final = (
-    'java -XX:+UseParallelGC -cp "$JAR" tlc2.TLC -workers 1 -metadir /tmp/tlc -cleanup -config configs/rule-07.cfg '
-    "Executor.tla"
+    'java -XX:+UseParallelGC -Djava.io.tmpdir="$SCRATCH" -cp "$JAR" tlc2.TLC -workers 1 -metadir "$SCRATCH" -cleanup '
+    "-config configs/rule-07.cfg Executor.tla"
 )
 STANDS_FOR: Final = {
     "make run": "make -n run",  # the demo, run by tests/cli/test_demo.py

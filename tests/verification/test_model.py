@@ -262,8 +262,9 @@ def test_every_row_of_every_table_is_taken(tmp_path: Path) -> None:
         config = tmp_path / f"{name}.cfg"
         text = BY_NAME[name].path.read_text(encoding="utf-8")
         config.write_text(text.replace("CONSTANTS\n", "CONSTANTS\n  Move <- MoveAndTell\n"), encoding="utf-8")
-        command = [found.java, "-XX:TieredStopAtLevel=1", "-cp", str(found.jar), "tlc2.TLC", "-workers", "1"]
-        command += ["-metadir", str(tmp_path / name), "-config", str(config), "Executor.tla"]
+        scratch = tmp_path / name
+        scratch.mkdir()
+        command = [*found.command(str(scratch), brief=True), "-config", str(config), "Executor.tla"]
         done = subprocess.run(command, cwd=SPEC, capture_output=True, text=True, check=True)  # noqa: S603 our own command
         taken |= set(re.findall(r"^<<.*>>$", done.stdout, re.MULTILINE))
     for machine in MACHINES:
@@ -327,6 +328,13 @@ def test_tables_of_another_day_fail(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     (result,) = run_model([])
     assert result.status == "failed"
     assert model.REWRITE in result.detail
+
+
+def test_run_keeps_its_files_to_itself(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Two runs in one temporary folder would delete each other's standard modules."""
+    monkeypatch.setenv("JAVA_TOOL_OPTIONS", f"-Djava.io.tmpdir={tmp_path / 'the-common-one-is-gone'}")
+    verdict = find_tlc().run(SPEC / "Executor.tla", BY_NAME["rule-07"].path, brief=True, timeout_s=60)
+    assert verdict.violated == "OutcomeIsTrue"
 
 
 def test_run_without_a_verdict_is_an_error(tmp_path: Path) -> None:
