@@ -350,7 +350,7 @@ def test_a_second_outcome_is_refused_by_the_journal(desk: RecordedDesk, tmp_path
     other.recorder.record(ev.TimePassed(), ())
     with pytest.raises(JournalMisused, match="an outcome is final"):
         other.recorder.commit()
-    assert to_builtins(item.outcome) != other.journal.outcome_of(ONE)
+    assert other.journal.outcome_of(ONE) == to_builtins(RESTING)
     assert post_row(other.posts[2], None).settlement is None
     other.journal.close(clean=False)
 
